@@ -1,0 +1,1 @@
+"""Tensor operations: torch only; this room knows nothing of video, jobs or files."""

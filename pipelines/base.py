@@ -1,0 +1,96 @@
+"""What a pipeline is: four verbs (`probe`, `plan`, `open`, `join`) and the values that pass between them."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeVar
+
+Tick = Callable[[int], None]
+"""Says "unit n is done": progress, watchdog and stop in one. Raises Stopped when the job is to end now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The units [start, stop) of a job: the smallest piece that survives a crash."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        """Number of units."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything decided before the heavy work; equal plans give equal results.
+
+    Each pipeline derives its own plan from this one. All fields are plain values (numbers, strings,
+    paths, tuples, dataclasses of these), for the plan's fingerprint names the folder of the parts.
+    """
+
+    unit: Literal["frame", "step", "page"]
+    segments: tuple[Segment, ...]
+    part_suffix: str  # of each part's file, e.g. ".mp4"
+    result_suffix: str  # of the result and so of what is published, e.g. ".mkv"
+    warnings: tuple[str, ...] = ()  # what the user should know: shown in the log and in the report
+
+    @property
+    def units(self) -> int:
+        """Number of units in all segments."""
+        return sum(segment.length for segment in self.segments)
+
+
+class Process(Protocol):
+    """Turns one segment into its part; made by `Pipeline.open`, which keeps the weights loaded."""
+
+    def __call__(self, segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
+        """Write the part of `segment` to `out`, reading nothing but the source and `previous`.
+
+        previous: the part before this one, or None for the first segment.
+        tick:     called with the job-wide number of units done once each unit is finished.
+        """
+
+
+FactsT = TypeVar("FactsT")
+PlanT = TypeVar("PlanT", bound="Plan")
+
+
+class Pipeline(Protocol[FactsT, PlanT]):
+    """One way of turning a source into a result; an instance is its options, frozen."""
+
+    def probe(self, source: Path) -> FactsT:
+        """Read what the plan needs to know of `source`. Raises Rejected."""
+
+    def plan(self, facts: FactsT) -> PlanT:
+        """Decide everything; pure. Raises Rejected where the options cannot be met for these facts."""
+
+    def open(self, plan: PlanT) -> AbstractContextManager[Process]:
+        """Load the weights and yield the function that makes parts. Raises Unavailable."""
+
+    def join(self, plan: PlanT, parts: Sequence[Path], out: Path) -> None:
+        """Write the result from the finished parts, in order, and check that it is whole."""
+
+    def report(self, plan: PlanT) -> dict[str, Any]:
+        """Say what made the result: settings, weights and their digests, facts of the source."""
+
+
+def split(units: int, size: int) -> tuple[Segment, ...]:
+    """Cut `units` into segments of `size` units, or a little more: the rest is spread evenly.
+
+    No segment is shorter than `size` unless there are fewer than `size` units in all.
+    """
+    count = max(1, units // size)
+    edges = [units * index // count for index in range(count + 1)]
+    return tuple(Segment(index, edges[index], edges[index + 1]) for index in range(count))
+
+
+def fingerprint(pipeline: str, plan: Plan) -> str:
+    """Name `plan` by its content: 16 hexadecimal digits, equal for equal plans of one pipeline."""
+    text = json.dumps([pipeline, asdict(plan)], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
