@@ -1,0 +1,38 @@
+"""What a user may choose about upscaling."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from darkroom.pipelines.video.options import VideoOptions
+
+
+class Options(VideoOptions):
+    """Options of the pipeline `upscale`."""
+
+    model: Literal["photo", "fast", "anime"] = Field(
+        "photo", description="photo: live action and anything; fast: 15x quicker; anime: drawn animation"
+    )
+    scale: Literal[2, 3, 4] | None = Field(
+        None, description="enlarge by this factor; null: 2, or what target_height asks for"
+    )
+    target_height: int | None = Field(
+        None, ge=16, le=8640, description="enlarge to this many lines, whatever the source has"
+    )
+    backend: Literal["auto", "torch", "ncnn"] = Field(
+        "auto", description="ncnn: exact fp32 on the CPU, where installed; auto: the faster one"
+    )
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the device computes in it, else fp32"
+    )
+    segment_frames: int | None = Field(
+        None,
+        ge=8,
+        description="frames between two points a crash can fall back to; null: 60-120 s of work, 120 at least",
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.scale is not None and self.target_height is not None:
+            raise ValueError("scale and target_height exclude each other: set one of them")
+        return self
