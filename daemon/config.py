@@ -1,0 +1,295 @@
+"""config.yaml as frozen models: every key, its default and its meaning; all faults are reported at once."""
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from darkroom import pipelines
+from darkroom.daemon.schedule import Window, parse_window
+from darkroom.daemon.units import Bytes, Seconds
+
+WindowText = Annotated[str, AfterValidator(lambda text: parse_window(text) and text)]
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; `lines` say why, one fault each: `file: key: expected, got`."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen, and without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Folder(Section):
+    """One inbox, what happens to its files, and where the results go."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    """short name for commands and the log"""
+    pipeline: str
+    """what is done with a file: upscale"""
+    inbox: Path
+    """folder to watch, with everything below it"""
+    outbox: Path
+    """folder to publish to; its media server sees complete files only"""
+    options: dict[str, Any] = {}
+    """options of the pipeline; a sidecar FILE.yaml overrides them for one file"""
+    priority: int = Field(0, ge=-1000, le=1000)
+    """higher goes first; every eighth job is the oldest one whatever its priority"""
+    schedule: list[WindowText] = []
+    """when its jobs may run: "22:00-07:00", "sat,sun 00:00-24:00"; empty: always"""
+    originals: Literal["keep", "move", "delete"] = "keep"
+    """what happens to the source once its result is published and verified"""
+    originals_folder: Path | None = None
+    """where `move` puts the sources (originals/NAME beside the outbox)"""
+    name_template: str = "{stem}"
+    """name of the result without suffix: {stem} {folder} {job} {date} {model} {width} {height} {scale}"""
+    conflict: Literal["number", "replace", "skip"] = "number"
+    """when the name is taken: "name (2)", replace the old one, or skip the file"""
+    keep_tree: bool = True
+    """publish inbox/a/b.mkv as outbox/a/b.mkv rather than outbox/b.mkv"""
+    report: Literal["beside", "folder", "none"] = "folder"
+    """write NAME.json with source, settings, digests, timings: beside the result, in report_folder, or not"""
+    report_folder: Path | None = None
+    """where `report: folder` puts the reports (STATE/reports/NAME)"""
+    duplicates: Literal["skip", "process"] = "skip"
+    """a file whose content was done before under another name"""
+    include: list[str] = []
+    """patterns of files to take; empty: the suffixes the pipeline knows"""
+    ignore: list[str] = []
+    """more patterns to leave alone, as in watch.ignore"""
+    watch: Literal["auto", "events", "poll"] = "auto"
+    """events and a slow scan, or a fast scan only; auto: by the file system"""
+    settle: Seconds | None = None
+    """how long a file must be still before it is taken (watch.settle_local or settle_network)"""
+    symlinks: bool = False
+    """take files behind symbolic links that stay inside the inbox"""
+    stage: Literal["auto", "always", "never"] = "auto"
+    """copy the source to the work folder before heavy work; auto: from network file systems"""
+
+
+class Watch(Section):
+    """How inboxes are watched and when a file counts as complete."""
+
+    scan_local: Seconds = Field(60, ge=1)
+    """time between two scans of an inbox on a local disk (events come in between)"""
+    scan_network: Seconds = Field(15, ge=1)
+    """time between two scans of an inbox on a network or FUSE file system"""
+    settle_local: Seconds = Field(2, ge=0.1)
+    """a file must be still for so long, on a local disk"""
+    settle_network: Seconds = Field(10, ge=0.1)
+    """and on a network file system"""
+    lease_wait: Seconds = Field(60, ge=0)
+    """wait at most so long for a still file that another program holds open for writing"""
+    max_depth: int = Field(16, ge=1, le=64)
+    """folders below an inbox that are looked into"""
+    ignore: list[str] = []
+    """patterns of names left alone, on top of hidden files and the temporary names of copy programs"""
+
+
+class Worker(Section):
+    """The child process that owns the device."""
+
+    devices: list[str] = ["auto"]
+    """one worker each: auto, cpu, cuda, cuda:0, ...; auto takes the first GPU, or the CPU"""
+    keep_warm: Seconds = 600
+    """an idle worker keeps its model loaded for so long, then ends and frees the device"""
+    threads: int | None = Field(None, ge=1, le=256)
+    """CPU threads of the model; null: one for each core"""
+    step_limit: Seconds = Field(900, ge=5)
+    """a worker that shows no progress for so long is killed and its job resumed"""
+    attempts: int = Field(3, ge=1, le=100)
+    """tries of a job whose failure may pass (disk, device), with retry_delays between them"""
+    retry_delays: list[Seconds] = Field([60, 300, 1800], min_length=1)
+    """time before the second, third, ... try; the last is repeated"""
+    drain: Seconds = Field(120, ge=0)
+    """on a stop, time for the running segment to finish before the worker is killed"""
+
+
+class Disk(Section):
+    """Free space that is left alone; jobs wait while there is less."""
+
+    work_reserve: Bytes = 2 * 2**30
+    """on the volume of the state folder, on top of what the job itself needs"""
+    outbox_reserve: Bytes = 2**30
+    """on the outbox's volume, on top of the result's size"""
+
+
+class Limit(Section):
+    """How much of one kind of file is kept."""
+
+    age: Seconds | None = None
+    """older files go"""
+    size: Bytes | None = None
+    """beyond this total size the oldest files go"""
+
+
+class Retention(Section):
+    """What is cleared up, once a day. Sources and unpublished results never are."""
+
+    at: str = Field("03:30", pattern=r"^([01]\d|2[0-3]):[0-5]\d$")
+    """time of day, local"""
+    work: Limit = Limit(age=7 * 86400)
+    """work folders of jobs that ended failed, quarantined or cancelled"""
+    jobs: Limit = Limit(age=365 * 86400)
+    """rows of ended jobs whose source is gone"""
+    originals: Limit = Limit()
+    """sources moved by `originals: move`"""
+    reports: Limit = Limit(age=365 * 86400)
+    """report files"""
+    results: Limit = Limit()
+    """published results; never by default"""
+    max_fraction: float = Field(0.25, gt=0, le=1)
+    """a run that would delete more than this share of a folder's files deletes nothing there by age"""
+
+
+class Log(Section):
+    """What is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """the least important lines that are written"""
+    format: Literal["auto", "text", "journal", "json"] = "auto"
+    """text; journal: with priority prefixes; json: one object a line; auto: journal under systemd, else text"""
+
+
+class Config(Section):
+    """The whole configuration. Relative paths start at the file's own folder."""
+
+    state: Path = Path("state")
+    """journal, work folders, reports: on a local disk"""
+    umask: str = Field("0002", pattern=r"^0?[0-7]{3}$")
+    """of everything written, in octal: 0002 lets the group of the share write"""
+    folders: list[Folder] = Field(min_length=1)
+    """the inboxes"""
+    watch: Watch = Watch()
+    worker: Worker = Worker()
+    disk: Disk = Disk()
+    retention: Retention = Retention()
+    backups: int = Field(7, ge=0, le=365)
+    """daily copies of the journal that are kept in STATE/backups"""
+    log: Log = Log()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> "Config":
+        names = [folder.name for folder in self.folders]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"folders: the name {twice[0]!r} is used twice; give each folder its own")
+        return self
+
+    def folder(self, name: str) -> Folder:
+        """Return the folder called `name`. Raises KeyError."""
+        return next((folder for folder in self.folders if folder.name == name), None) or _missing(name)
+
+    def windows(self, folder: Folder) -> tuple[Window, ...]:
+        """Return the schedule of `folder`, parsed."""
+        return tuple(parse_window(text) for text in folder.schedule)
+
+
+def _missing(name: str) -> Folder:
+    raise KeyError(name)
+
+
+def load(path: Path) -> Config:
+    """Read and check the configuration at `path`, with absolute paths in it.
+
+    Raises ConfigError with one line for every fault, OSError if the file cannot be read.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from error
+    if not isinstance(raw, dict):
+        raise ConfigError([f"{path}: expected keys such as `folders:`, got {type(raw).__name__}"])
+    try:
+        config = _resolved(Config.model_validate(raw), path.resolve().parent)
+    except ValidationError as error:
+        raise ConfigError([f"{path}: {line}" for line in faults(error, Config)]) from error
+    if lines := [*_option_faults(config), *_overlaps(config)]:
+        raise ConfigError([f"{path}: {line}" for line in lines])
+    return config
+
+
+def faults(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """Say each fault of a validation in one line: `key: what is wrong, what was expected`."""
+    for fault in error.errors():
+        where = ".".join(f"{part}" for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            near = get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), n=1, cutoff=0.5)
+            yield f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "; see the README for all keys")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
+            yield f"{where}: {message}{got}" if where else message
+
+
+def options_for(folder: Folder, overrides: Mapping[str, Any]) -> BaseModel:
+    """Return the pipeline's options: the folder's, with `overrides` on top. Raises ValidationError."""
+    model = pipelines.options_of(folder.pipeline)
+    return model.model_validate({**folder.options, **overrides})
+
+
+def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
+    for part in where:
+        if isinstance(part, str) and part in model.model_fields:
+            inner = model.model_fields[part].annotation
+            candidates = [inner, *getattr(inner, "__args__", ())]
+            model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
+    return list(model.model_fields)
+
+
+def _option_faults(config: Config) -> Iterator[str]:
+    for index, folder in enumerate(config.folders):
+        if folder.pipeline not in pipelines.KINDS:
+            yield f"folders.{index}.pipeline: expected one of {', '.join(pipelines.KINDS)}, got {folder.pipeline!r}"
+            continue
+        try:
+            options_for(folder, {})
+        except ValidationError as error:
+            for line in faults(error, pipelines.options_of(folder.pipeline)):
+                yield f"folders.{index}.options.{line}"
+
+
+def _resolved(config: Config, base: Path) -> Config:
+    state = _absolute(base, config.state)
+    folders = []
+    for folder in config.folders:
+        outbox = _absolute(base, folder.outbox)
+        originals = folder.originals_folder or outbox.parent / "originals" / folder.name
+        reports = folder.report_folder or state / "reports" / folder.name
+        paths = {"inbox": folder.inbox, "outbox": outbox, "originals_folder": originals, "report_folder": reports}
+        folders.append(folder.model_copy(update={key: _absolute(base, path) for key, path in paths.items()}))
+    return config.model_copy(update={"state": state, "folders": folders})
+
+
+def _absolute(base: Path, path: Path) -> Path:
+    return (base / path.expanduser()).resolve()
+
+
+def _overlaps(config: Config) -> Iterator[str]:
+    """Refuse folders that lie inside each other: a result would be taken for a source, or cleared up as one."""
+    code = Path(__file__).resolve().parent
+    for index, folder in enumerate(config.folders):
+        others = {"state": config.state, "the program itself": code}
+        for number, other in enumerate(config.folders):
+            others[f"folders.{number}.outbox"] = other.outbox
+            others[f"folders.{number}.originals_folder"] = other.originals_folder or other.outbox
+            if number != index:
+                others[f"folders.{number}.inbox"] = other.inbox
+        for name, path in others.items():
+            if _nested(folder.inbox, path):
+                yield f"folders.{index}.inbox: {folder.inbox} and {name} ({path}) lie inside each other; part them"
+        for name, path in (("state", config.state), ("the program itself", code)):
+            if _nested(folder.outbox, path):
+                yield f"folders.{index}.outbox: {folder.outbox} and {name} ({path}) lie inside each other; part them"
+
+
+def _nested(a: Path, b: Path) -> bool:
+    return a == b or a in b.parents or b in a.parents

@@ -1,0 +1,93 @@
+"""Parts on disk. A part that exists is finished: it got its name by a rename after an fsync."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom.pipelines.base import Plan, Segment
+
+DRAFT = ".draft"  # suffix of a file that is being written; what a crash leaves of it is thrown away
+
+
+class Parts:
+    """The folder of one plan's parts."""
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        """Make the folder if need be, and clear it of drafts that a crash left."""
+        self.folder = folder
+        self._plan = plan
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            sync_folder(folder.parent)
+        for draft in folder.glob(f"*{DRAFT}*"):
+            draft.unlink()
+
+    def path(self, segment: Segment) -> Path:
+        """Return where the part of `segment` lies or will lie."""
+        return self.folder / f"{segment.index:06d}{self._plan.part_suffix}"
+
+    def before(self, segment: Segment) -> Path | None:
+        """Return the part before that of `segment`, or None for the first."""
+        return self.path(self._plan.segments[segment.index - 1]) if segment.index else None
+
+    def missing(self) -> list[Segment]:
+        """Return the segments without a part, in order."""
+        return [segment for segment in self._plan.segments if not self.path(segment).exists()]
+
+    def all(self) -> list[Path]:
+        """Return the paths of all parts, in order."""
+        return [self.path(segment) for segment in self._plan.segments]
+
+    @property
+    def result(self) -> Path:
+        """Return where the joined result lies or will lie."""
+        return self.folder / f"result{self._plan.result_suffix}"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a draft's path beside `path`; give it that name, durably, when the block ends well.
+
+    The draft keeps the suffix, since writers choose the format by it. After a power cut there is
+    either no file `path` or a complete one.
+    """
+    draft = path.with_name(f"{path.stem}{DRAFT}{path.suffix}")
+    try:
+        yield draft
+        sync_file(draft)
+        draft.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, so that there is the old or the new content at any moment."""
+    with atomic(path) as draft:
+        draft.write_bytes(data)
+
+
+def sync_file(path: Path) -> None:
+    """Return once the content of `path` is on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Return once the names in the folder `path` are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove `folder` with all that is in it; a missing one is fine."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,43 @@
+"""The states of a job and the one table of legal moves between them."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands; the last five are ends, each with its reason."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    RUNNING = "running"
+    PUBLISHING = "publishing"
+    DONE = "done"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+LIVE = frozenset({State.QUEUED, State.HELD, State.RUNNING, State.PUBLISHING})
+BUSY = frozenset({State.RUNNING, State.PUBLISHING})  # a worker has the job
+ENDS = frozenset(State) - LIVE
+
+MOVES: dict[State, frozenset[State]] = {
+    State.QUEUED: frozenset({State.RUNNING, State.HELD, State.CANCELLED}),
+    State.HELD: frozenset({State.QUEUED, State.CANCELLED}),
+    # back to queued: drain, crash, retry later; nothing of the work is lost, its parts stay
+    State.RUNNING: frozenset(
+        {State.QUEUED, State.HELD, State.PUBLISHING, State.FAILED, State.QUARANTINED, State.CANCELLED, State.SKIPPED}
+    ),
+    State.PUBLISHING: frozenset({State.DONE, State.QUEUED, State.FAILED, State.SKIPPED}),
+    **{end: frozenset({State.QUEUED}) for end in ENDS},  # only when a person says retry
+}
+
+
+class IllegalMove(ValueError):
+    """A job cannot go from the state it is in to the one asked for."""
+
+
+def check_move(job: int, old: State, new: State) -> None:
+    """Raise IllegalMove unless a job may go from `old` to `new`."""
+    if new not in MOVES[old]:
+        raise IllegalMove(f"job {job} is {old} and cannot become {new}")

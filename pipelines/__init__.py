@@ -1,0 +1,52 @@
+"""The pipelines by name: their options are light to read, the pipelines themselves are loaded by the worker."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from darkroom.pipelines.base import Pipeline
+
+VIDEO_NAMES = "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf nut ogv ts vob webm wmv"
+VIDEO_SUFFIXES = frozenset(f".{name}" for name in VIDEO_NAMES.split())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """Where a pipeline lives and which files it takes."""
+
+    name: str
+    summary: str
+    options: str  # "module:class" of its pydantic options; must not import torch
+    pipeline: str  # "module:class" of the pipeline itself; the worker's to import
+    suffixes: frozenset[str]  # of the sources it takes, lower case, with the dot
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind(
+            name="upscale",
+            summary="video super-resolution",
+            options="darkroom.pipelines.upscale.options:Options",
+            pipeline="darkroom.pipelines.upscale.pipeline:Upscale",
+            suffixes=VIDEO_SUFFIXES,
+        ),
+    )
+}
+
+
+def options_of(name: str) -> type[BaseModel]:
+    """Return the options model of the pipeline `name`. Raises KeyError for an unknown one."""
+    return cast(type[BaseModel], _load(KINDS[name].options))
+
+
+def make(name: str, options: BaseModel, device: str) -> Pipeline[Any, Any]:
+    """Return the pipeline `name` with `options` on `device` ("cpu", "cuda:0"). Imports what it needs."""
+    return cast(Pipeline[Any, Any], _load(KINDS[name].pipeline)(options=options, device=device))
+
+
+def _load(where: str) -> Any:
+    module, name = where.split(":")
+    return getattr(import_module(module), name)
