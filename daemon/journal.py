@@ -137,7 +137,8 @@ class Journal:
             row = self._sql.execute(
                 "UPDATE jobs SET state = 'running', reason = '', ask = '', attempts = attempts + 1, started = ?,"
                 " boot = ? WHERE id = (SELECT id FROM jobs"
-                f" WHERE state = 'queued' AND folder IN ({marks}) AND not_before <= ? ORDER BY {order} LIMIT 1) RETURNING {COLUMNS}",
+                f" WHERE state = 'queued' AND folder IN ({marks}) AND not_before <= ? ORDER BY {order} LIMIT 1)"
+                f" RETURNING {COLUMNS}",
                 (now, boot, *folders, uptime),
             ).fetchone()
             if row is None:

@@ -1,0 +1,51 @@
+"""Log lines: one for each change of state, as text, with journald's priorities, or as JSON."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from typing import Literal
+
+from darkroom.daemon.config import Log
+from darkroom.daemon.job import printable
+
+PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}  # syslog(3)
+
+
+class Formatter(logging.Formatter):
+    """Writes a record in one of the forms; control characters of file names never reach the terminal raw."""
+
+    def __init__(self, form: Literal["text", "journal", "json"]) -> None:
+        """Choose the form."""
+        super().__init__()
+        self._form = form
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, or the lines of a traceback."""
+        lines = [printable(line.encode(errors="surrogateescape")) for line in super().format(record).splitlines()]
+        level = record.levelname.lower()
+        if self._form == "json":
+            entry = {
+                "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+                "level": level,
+                "message": "\n".join(lines),
+            }
+            return json.dumps(entry, ensure_ascii=False)
+        if self._form == "journal":
+            return "\n".join(f"<{PRIORITIES.get(record.levelno, 5)}>{line}" for line in lines)
+        mark = "" if record.levelno == logging.INFO else f"{level}: "
+        return f"{self.formatTime(record, '%H:%M:%S')} {mark}" + "\n".join(lines)
+
+
+def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
+    """Send the log to standard error as `log` says."""
+    under_systemd = "JOURNAL_STREAM" in environ
+    form = ("journal" if under_systemd else "text") if log.format == "auto" else log.format
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Formatter(form))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(log.level.upper())
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run; we tell of their results
+    logging.raiseExceptions = False  # a closed standard error must not stop the work
