@@ -1,0 +1,1 @@
+"""The embedded weights; README.md says where they come from."""
