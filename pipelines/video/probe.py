@@ -1,0 +1,301 @@
+"""Read everything the plan needs to know of a video, and say clearly why a file cannot be processed."""
+
+import os
+import stat
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from math import floor
+from pathlib import Path
+from typing import cast
+
+import av
+from av.buffer import Buffer
+from av.container import InputContainer
+from av.packet import Packet
+from av.sidedata.sidedata import Type
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.video.colors import LAYOUTS, Colors, describe, find_unsupported
+from darkroom.pipelines.video.facts import StreamFacts, StreamKind, VideoFacts
+from darkroom.pipelines.video.source import opened, spoken
+from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, usual_step
+
+SMALLEST, LARGEST = 16, 16_384  # pixels a side; the larger is the limit of H.264 encoders
+MOST_FRAMES = 2**31
+PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive; the others name the field that comes first
+SLACK_S = 0.5  # how much earlier than declared a whole file may end: headers round, and sound may be cut
+GUESSED_TIMES = ("avi", "mpeg")  # demuxers whose times are good enough to show, not to find a frame by
+COVER = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+@dataclass(slots=True)
+class _Track:
+    """What the packets of one stream said."""
+
+    packets: int = 0
+    first_s: Fraction | None = None
+    end_s: Fraction | None = None
+    pts: list[int | None] = field(default_factory=list)  # the video's only
+    dts: list[int | None] = field(default_factory=list)
+    durations: list[int] = field(default_factory=list)
+    keys: list[bool] = field(default_factory=list)
+
+    def add(self, packet: "Packet[Stream]") -> None:
+        self.packets += 1
+        time = packet.pts if packet.pts is not None else packet.dts
+        if time is not None:
+            start, end = time * packet.time_base, (time + (packet.duration or 0)) * packet.time_base
+            self.first_s = start if self.first_s is None else min(self.first_s, start)
+            self.end_s = end if self.end_s is None else max(self.end_s, end)
+
+    def add_picture(self, packet: "Packet[Stream]") -> None:
+        self.add(packet)
+        self.pts.append(packet.pts)
+        self.dts.append(packet.dts)
+        self.durations.append(packet.duration or 0)
+        self.keys.append(packet.is_keyframe)
+
+
+def probe(source: Path) -> VideoFacts:
+    """What `source` holds: one pass over all its packets, and a few pictures decoded.
+
+    Raises Rejected if it is not a whole, progressive, 8-bit YUV video of standard dynamic range, and
+    Unavailable if it cannot be reached.
+    """
+    status = _status(source)
+    with opened(source) as container:
+        video = _main_video(source, container)
+        tracks = _demux(source, container, video)
+        return _facts(source, status, container, video, tracks)
+
+
+def _status(source: Path) -> os.stat_result:
+    try:
+        status = source.stat()
+    except OSError as error:
+        raise Unavailable(f"{spoken(source)}: {error.strerror}; is the disk or share still there?") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise Rejected(f"{spoken(source)}: not a regular file; copy the video itself here")
+    if status.st_size == 0:
+        raise Rejected(f"{spoken(source)}: the file is empty (0 bytes); copy it again")
+    return status
+
+
+def _main_video(source: Path, container: InputContainer) -> VideoStream:
+    """The stream to process: the first moving picture, or the first that is marked as default."""
+    moving = [stream for stream in container.streams.video if not stream.disposition & COVER]
+    if not moving:
+        kind = "only cover art" if container.streams.video else "no video stream"
+        raise Rejected(f"{spoken(source)}: {kind} in it; nothing to process")
+    video = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
+    if video.codec_context is None:
+        raise Rejected(f"{spoken(source)}: no decoder for its video; it may be encrypted, or needs converting first")
+    return video
+
+
+def _demux(source: Path, container: InputContainer, video: VideoStream) -> dict[int, _Track]:
+    tracks = {stream.index: _Track() for stream in container.streams}
+    cut = False
+    for packet in container.demux():
+        if not packet.size:  # PyAV ends each stream with an empty packet
+            continue
+        cut = packet.is_corrupt
+        if packet.stream_index != video.index:
+            tracks[packet.stream_index].add(packet)
+        elif not packet.is_discard:  # an edit list hides it: decoders never show it
+            tracks[video.index].add_picture(packet)
+    _check_whole(source, container, tracks, cut)
+    return tracks
+
+
+def _check_whole(source: Path, container: InputContainer, tracks: dict[int, _Track], cut: bool) -> None:
+    """Compare what the header declares with what came; formats without a declared length cannot be told."""
+    ends = [track.end_s for track in tracks.values() if track.end_s is not None]
+    starts = [track.first_s for track in tracks.values() if track.first_s is not None]
+    if not ends or not starts:
+        raise Rejected(f"{spoken(source)}: the header is there but no pictures; is the copy whole?")
+    if container.format.name == "mpegts":  # declares nothing, and a broken packet may come from the aerial
+        return
+    declared = (container.duration or 0) / av.time_base
+    got = float(max(ends) - max(Fraction(0), min(starts)))
+    if declared - got > SLACK_S or cut:
+        raise Rejected(f"{spoken(source)}: ends at {got:.1f} s of {declared:.1f} s; the copy is incomplete?")
+
+
+def _facts(
+    source: Path,
+    status: os.stat_result,
+    container: InputContainer,
+    video: VideoStream,
+    tracks: dict[int, _Track],
+) -> VideoFacts:
+    track = tracks[video.index]
+    time_base, rate = _clock(source, video)
+    times, own = _times(source, track, time_base, rate)
+    exact = own and container.format.name not in GUESSED_TIMES
+    keyframes = entry_points([time for time in track.pts if time is not None], track.keys) if exact else ()
+    samples = _samples(source, video.index, [times[key] for key in keyframes])
+    colors = _check_pictures(source, video, samples)
+    picture = samples[0]
+    return VideoFacts(
+        source=source,
+        size_bytes=status.st_size,
+        mtime_ns=status.st_mtime_ns,
+        container=container.format.name,
+        brand=container.metadata.get("major_brand", ""),
+        index=video.index,
+        codec=video.codec.canonical_name,
+        width=picture.width,
+        height=picture.height,
+        sar=video.sample_aspect_ratio or Fraction(1),
+        rotation=picture.rotation % 360,
+        display_matrix=_display_matrix(picture),
+        decoded_format=picture.format.name,
+        pixel_format=LAYOUTS[picture.format.name],
+        matrix=colors.matrix,
+        full_range=colors.full_range,
+        colorspace=colors.colorspace,
+        primaries=colors.primaries,
+        transfer=colors.transfer,
+        time_base=time_base,
+        pts=times,
+        last_duration=_last_duration(track, times, round(1 / (rate * time_base))),
+        frame_rate=rate,
+        origin=_origin(container, tracks, time_base, times[0]),
+        exact_times=exact,
+        keyframes=keyframes,
+        streams=tuple(
+            _stream_facts(stream, tracks[stream.index].packets) for stream in container.streams if stream is not video
+        ),
+        chapters=len(container.chapters()),
+        tags=tuple(container.metadata.items()),
+        video_tags=tuple(video.metadata.items()),
+        disposition=int(video.disposition),
+    )
+
+
+def _clock(source: Path, video: VideoStream) -> tuple[Fraction, Fraction]:
+    """Seconds per tick, and frames per second."""
+    rate = video.average_rate or video.guessed_rate or Fraction(25)
+    if not video.time_base:
+        raise Rejected(f"{spoken(source)}: the video has no clock; remux it to mkv or mp4 first")
+    return video.time_base, rate
+
+
+def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> tuple[tuple[int, ...], bool]:
+    step = max(1, round(1 / (rate * time_base)))
+    if not track.pts:
+        raise Rejected(f"{spoken(source)}: the video stream is empty; is the copy whole?")
+    if len(track.pts) > MOST_FRAMES:
+        raise Rejected(f"{spoken(source)}: {len(track.pts)} frames are more than {MOST_FRAMES}; split the file")
+    jump = find_jump_back(track.pts, step)
+    if jump is not None:
+        raise Rejected(
+            f"{spoken(source)}: the clock jumps back at frame {jump}, as in recordings pasted together;"
+            " split the file there or remux it first"
+        )
+    return display_times(track.pts, track.dts, step)
+
+
+def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
+    last = track.pts.index(times[-1]) if times[-1] in track.pts else -1
+    return track.durations[last] if track.durations[last] > 0 else usual_step(times, step)
+
+
+def _origin(container: InputContainer, tracks: dict[int, _Track], time_base: Fraction, first: int) -> int:
+    """The source's earliest sound or picture, in video ticks: a broadcast does not start at zero.
+
+    A negative start (the priming of AAC) is left alone: the picture's zero is the file's.
+    """
+    heard = [stream.index for stream in container.streams.audio]
+    starts = [start for index in heard if (start := tracks[index].first_s) is not None]
+    return max(0, min([first, *(floor(start / time_base) for start in starts)]))
+
+
+def _stream_facts(stream: Stream, packets: int) -> StreamFacts:
+    kind: StreamKind = "data"
+    if stream.type == "video":
+        kind = "picture" if stream.disposition & COVER else "video"
+    elif stream.type in ("audio", "subtitle", "attachment"):
+        kind = stream.type
+    return StreamFacts(
+        index=stream.index,
+        kind=kind,
+        codec=stream.codec.canonical_name if stream.codec_context else None,
+        name=stream.metadata.get("filename"),
+        language=stream.language,
+        packets=packets,
+        disposition=int(stream.disposition),
+        tags=tuple(stream.metadata.items()),
+    )
+
+
+def _samples(source: Path, index: int, entries: Sequence[int]) -> list[VideoFrame]:
+    """The first picture, and one from each quarter of the film: some only turn interlaced later on.
+
+    entries: ticks of the keyframes that can be sought
+    """
+    with opened(source) as container:
+        stream = next(stream for stream in container.streams.video if stream.index == index)
+        first = _next_picture(container, stream)
+        if first is None:
+            raise Rejected(f"{spoken(source)}: no picture of its {stream.codec.canonical_name} video can be decoded")
+        later = [entries[len(entries) * quarter // 4] for quarter in (1, 2, 3)] if len(entries) > 4 else []
+        frames = [first]
+        for time in later:
+            container.seek(time, stream=stream)
+            frames += [frame] if (frame := _next_picture(container, stream)) else []
+        return frames
+
+
+def _next_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
+    for packet in container.demux(stream):
+        try:
+            frames = stream.decode(packet)
+        except av.error.InvalidDataError:
+            continue
+        if frames:
+            return frames[0]
+    return None
+
+
+def _check_pictures(source: Path, video: VideoStream, samples: Sequence[VideoFrame]) -> Colors:
+    picture = samples[0]
+    name = spoken(source)
+    sides = (picture.width, picture.height)
+    if min(sides) < SMALLEST or max(sides) > LARGEST:
+        raise Rejected(f"{name}: {sides[0]}x{sides[1]} pixels; from {SMALLEST} to {LARGEST} a side are supported")
+    if video.codec_context.field_order not in PROGRESSIVE or any(frame.interlaced_frame for frame in samples):
+        raise Rejected(f"{name}: interlaced video; deinterlace it first (bwdif, QTGMC), or combing would be enlarged")
+    components = picture.format.components
+    unsupported = find_unsupported(
+        pixel_format=picture.format.name,
+        bits=max(part.bits for part in components),
+        alpha=any(part.is_alpha for part in components) or video.metadata.get("alpha_mode") == "1",
+        colorspace=picture.colorspace,
+        transfer=picture.color_trc,
+    )
+    if unsupported:
+        raise Rejected(f"{name}: {unsupported}")
+    return describe(
+        colorspace=picture.colorspace,
+        primaries=picture.color_primaries,
+        transfer=picture.color_trc,
+        full_range=picture.color_range == 2 or picture.format.name.startswith("yuvj"),
+        height=picture.height,
+    )
+
+
+def _display_matrix(picture: VideoFrame) -> tuple[int, ...]:
+    """The nine numbers, or () for none; the shift is dropped, for it counts pixels of the old size."""
+    data = cast("dict[Type, Buffer]", picture.side_data).get(Type.DISPLAYMATRIX)
+    if data is None:
+        return ()
+    matrix = list(struct.unpack("=9i", bytes(data)))
+    matrix[6] = matrix[7] = 0
+    return tuple(matrix)
