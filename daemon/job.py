@@ -26,6 +26,7 @@ class NewJob:
     signature: Signature
     sidecar: str = ""
     content: str = ""
+    twin: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
     state: State = State.QUEUED
@@ -45,6 +46,7 @@ class Job:
     inode: int
     sidecar: str
     content: str
+    twin: int | None
     options: Mapping[str, Any]
     priority: int
     state: State

@@ -24,6 +24,7 @@ from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+FILE = "journal.db"  # in the state folder
 BATCH = 1000  # rows in one transaction: 37,800 rows a second against 221 one by one
 EVERYTHING = "*"  # the scope of a hold that concerns all folders
 
@@ -79,11 +80,11 @@ class Journal:
         sig = new.signature
         row = self._sql.execute(
             "INSERT OR IGNORE INTO jobs (folder, pipeline, path, size_bytes, mtime_ns, inode, sidecar, content,"
-            " options, priority, state, reason, created, ended)"
-            f" VALUES ({', '.join('?' * 14)}) RETURNING id",
+            " twin, options, priority, state, reason, created, ended)"
+            f" VALUES ({', '.join('?' * 15)}) RETURNING id",
             (
                 *(new.folder, new.pipeline, new.path, sig.size_bytes, sig.mtime_ns, sig.inode, new.sidecar),
-                *(new.content, json.dumps(dict(new.options)), new.priority, new.state, new.reason, now),
+                *(new.content, new.twin, json.dumps(dict(new.options)), new.priority, new.state, new.reason, now),
                 None if new.state in LIVE else now,
             ),
         ).fetchone()
@@ -117,6 +118,15 @@ class Journal:
             (content, folder),
         ).fetchone()
         return _job(row) if row else None
+
+    def freed_twins(self) -> list[Job]:
+        """Return the jobs that are held because of another of the same content which has ended."""
+        names = ", ".join(f"jobs.{entry.name}" for entry in fields(Job))
+        rows = self._sql.execute(
+            f"SELECT {names} FROM jobs JOIN jobs AS twin ON twin.id = jobs.twin"
+            f" WHERE jobs.state = 'held' AND jobs.twin IS NOT NULL AND twin.state NOT IN {LIVE_STATES} ORDER BY jobs.id"
+        )
+        return [_job(row) for row in rows]
 
     # -- moves ---------------------------------------------------------------------------------------------------
 
@@ -180,6 +190,11 @@ class Journal:
         with self._transaction():
             self._sql.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*columns.values(), job))
 
+    def forget_delays(self) -> None:
+        """Let every queued job start now: the boot-time clock its delay was measured with may be another."""
+        with self._transaction():
+            self._sql.execute("UPDATE jobs SET not_before = 0 WHERE not_before > 0")
+
     def forget(self, jobs: Iterable[int]) -> None:
         """Delete the rows of ended `jobs` and their events."""
         with self._transaction():
@@ -220,6 +235,14 @@ class Journal:
         )
         return [_job(row) for row in rows]
 
+    def waiting(self, folders: Sequence[str]) -> int:
+        """Return the number of queued jobs of `folders`, those that wait for their next try included."""
+        marks = ", ".join("?" * len(folders))
+        row = self._sql.execute(
+            f"SELECT count(*) FROM jobs WHERE state = 'queued' AND folder IN ({marks})", list(folders)
+        ).fetchone()
+        return int(row[0])
+
     def next_jobs(self, limit: int) -> list[Job]:
         """Return the queued jobs in the order in which they will be claimed."""
         rows = self._sql.execute(
@@ -241,12 +264,12 @@ class Journal:
         """Return the reason of each hold by its scope."""
         return {row["scope"]: row["reason"] for row in self._sql.execute("SELECT scope, reason FROM holds")}
 
-    def ended_since(self, job: int) -> dict[State, int]:
-        """Return the number of ended jobs by state whose last event is younger than event number `job`."""
+    def ended_since(self, event: int) -> dict[State, int]:
+        """Return the number of ended jobs by state whose last event is younger than number `event`."""
         rows = self._sql.execute(
             f"SELECT state, count(*) AS n FROM jobs WHERE state NOT IN {LIVE_STATES}"
             " AND id IN (SELECT job FROM events WHERE id > ?) GROUP BY state",
-            (job,),
+            (event,),
         )
         return {State(row["state"]): row["n"] for row in rows}
 

@@ -4,7 +4,6 @@ Nothing in it is needed after a crash: jobs are in the journal, finished parts o
 """
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,8 +56,6 @@ class Live:
     folders: dict[str, FolderNow]
     workers: dict[str, WorkerNow]
     notes: list[str] = field(default_factory=list)  # what the administrator should know
-    watches: int = 0
-    watch_limit: int = 0
 
 
 def write(state: Path, live: Live) -> None:
@@ -72,7 +69,8 @@ def read(state: Path) -> Live | None:
     """Return what the daemon on `state` is doing, or None if none is running."""
     try:
         raw: dict[str, Any] = json.loads((state / FILE).read_text())
-        os.kill(raw["pid"], 0)
+        if not Path(f"/proc/{raw['pid']}").exists():
+            return None
     except (OSError, ValueError, KeyError):
         return None
     raw["folders"] = {name: FolderNow(**entry) for name, entry in raw["folders"].items()}

@@ -91,3 +91,13 @@ def _sync(path: Path, flags: int) -> None:
 def remove_folder(folder: Path) -> None:
     """Remove `folder` with all that is in it; a missing one is fine."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def work_folder(state: Path, job: int) -> Path:
+    """Return where the parts, the staged source and the report of `job` lie."""
+    return state / "work" / f"{job}"
+
+
+def count_parts(work: Path) -> int:
+    """Return the number of finished parts below the work folder of a job."""
+    return sum(1 for path in work.glob("*/[0-9]*") if DRAFT not in path.name)

@@ -23,6 +23,7 @@ def jobs_events_holds(db: Database) -> None:
             inode         INTEGER NOT NULL,
             sidecar       TEXT NOT NULL DEFAULT '',     -- its signature, '' without one
             content       TEXT NOT NULL DEFAULT '',     -- fingerprint of the content
+            twin          INTEGER,                      -- held until this job of the same content has ended
             options       TEXT NOT NULL DEFAULT '{}',   -- overrides from the sidecar, JSON
             priority      INTEGER NOT NULL DEFAULT 0,
             state         TEXT NOT NULL,
@@ -51,6 +52,7 @@ def jobs_events_holds(db: Database) -> None:
     db.execute(f"CREATE UNIQUE INDEX one_live_job_a_path ON jobs (folder, path) WHERE state IN {LIVE_STATES}")
     db.execute("CREATE INDEX next_job ON jobs (priority DESC, id) WHERE state = 'queued'")
     db.execute("CREATE INDEX busy_jobs ON jobs (state) WHERE state IN ('running', 'publishing')")
+    db.execute("CREATE INDEX twins ON jobs (twin) WHERE state = 'held' AND twin IS NOT NULL")
     db.execute("CREATE INDEX by_state ON jobs (folder, state)")
     db.execute("CREATE INDEX by_path ON jobs (folder, path, id)")
     db.execute("CREATE INDEX by_content ON jobs (content) WHERE content != ''")

@@ -23,7 +23,7 @@ ENDS = frozenset(State) - LIVE
 
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.HELD, State.CANCELLED}),
-    State.HELD: frozenset({State.QUEUED, State.CANCELLED}),
+    State.HELD: frozenset({State.QUEUED, State.CANCELLED, State.SKIPPED}),
     # back to queued: drain, crash, retry later; nothing of the work is lost, its parts stay
     State.RUNNING: frozenset(
         {State.QUEUED, State.HELD, State.PUBLISHING, State.FAILED, State.QUARANTINED, State.CANCELLED, State.SKIPPED}

@@ -1,0 +1,68 @@
+"""Who is to blame when a job ends without a result, and what becomes of it: the poison and retry rules.
+
+Pure: a job, what happened, and the limits go in; the next state and its columns come out.
+"""
+
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from darkroom.daemon.config import Worker
+from darkroom.daemon.job import Job
+from darkroom.daemon.states import State
+from darkroom.daemon.units import show_seconds
+
+CRASHES = 2  # of the worker without a new part in between: the file is poison
+OUTAGES = 3  # of the whole machine, likewise; a power cut is less the file's fault than a dead worker
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """The state a job goes to, why, and what else is noted in its row."""
+
+    state: State
+    reason: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+def crashed(job: Job, how: str, parts: int, limit: int = CRASHES) -> Verdict:
+    """Judge a job whose worker (or machine) went down with it.
+
+    how:   what ended the worker, in words
+    parts: finished parts of the job; a new one since the last crash clears the job of blame
+    """
+    crashes = job.crashes + 1 if job.crash_segment == parts else 1
+    columns = {"crashes": crashes, "crash_segment": parts}
+    if crashes >= limit and job.state is State.RUNNING:
+        times = f"{crashes} times at segment {parts + 1}"
+        return Verdict(
+            state=State.QUARANTINED,
+            reason=f"{how}, {times}; `darkroom retry {job.id}` tries again",
+            columns=columns,
+        )
+    reason = f"{how} at segment {parts + 1}; finished parts are kept"
+    return Verdict(state=State.QUEUED, reason=reason, columns=columns)
+
+
+def unavailable(job: Job, what: str, limits: Worker, uptime: float) -> Verdict:
+    """Judge a job that something on the machine (disk, device, weights) kept from its result."""
+    failures = job.failures + 1
+    if failures >= limits.attempts:
+        reason = f"{what} (tried {failures} times); `darkroom retry {job.id}` tries again"
+        return Verdict(state=State.FAILED, reason=reason, columns={"failures": failures})
+    delay = limits.retry_delays[min(failures, len(limits.retry_delays)) - 1]
+    return Verdict(
+        state=State.QUEUED,
+        reason=f"{what}; next try in {show_seconds(delay)}",
+        columns={"failures": failures, "not_before": uptime + delay},
+    )
+
+
+def exit_words(status: int) -> str:
+    """Say how a worker ended, from its exit status as `subprocess` gives it."""
+    if status >= 0:
+        return f"the worker ended with status {status}"
+    name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"
+    hint = " (out of memory?)" if -status == signal.SIGKILL else ""
+    return f"the worker was ended by {name}{hint}"

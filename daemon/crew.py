@@ -1,0 +1,161 @@
+"""The supervisor's side of one worker: start it, hear it, and end it when it no longer moves."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+from darkroom.daemon.job import Job
+from darkroom.daemon.live import WorkerNow
+from darkroom.daemon.wire import DRAIN
+
+GOODBYE_S = 10.0
+RATE_WINDOW_S = 60.0  # the shown rate is that of the last minute
+
+
+class Crew:
+    """One device and the worker process that owns it, which comes and goes.
+
+    The worker inherits `lock_fd`, the daemon's lock on its state folder: a daemon that follows a killed
+    one cannot start before the killed one's worker is gone as well.
+    """
+
+    def __init__(self, config_path: Path, device: str, lock_fd: int) -> None:
+        """Own `device`; no process is started yet."""
+        self.device = device
+        self.job: Job | None = None
+        self.asked = ""  # the wish that was sent last
+        self.moved = time.monotonic()  # when the worker was heard last
+        self._config_path = config_path
+        self._lock_fd = lock_fd
+        self._process: subprocess.Popen[bytes] | None = None
+        self.pipe: Connection | None = None
+        self._facts: dict[str, Any] = {}
+        self._ticks: deque[tuple[float, int]] = deque()
+
+    @property
+    def pid(self) -> int:
+        """Process number of the worker, 0 without one."""
+        return self._process.pid if self._process else 0
+
+    def give(self, job: Job) -> None:
+        """Let the worker run the claimed `job`, starting it if need be."""
+        if self.asked == DRAIN:
+            self._see_off()
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        assert self.pipe is not None, "a started worker has a pipe"
+        self.job, self.asked, self.moved = job, "", time.monotonic()
+        self._facts, self._ticks = {"stage": "starting"}, deque()
+        self.pipe.send({"claimed": job.id})
+
+    def ask(self, wish: str) -> None:
+        """Wish that the running job ends: DRAIN (and the worker with it), "cancel", "hold" or "replace"."""
+        if self.pipe is not None and self.asked != wish:
+            self.asked = wish
+            try:
+                self.pipe.send({"wish": wish})
+            except OSError:
+                return  # it is gone: `fate` will tell
+
+    def hear(self) -> list[Mapping[str, Any]]:
+        """Return the messages that have come in, having noted the progress in them."""
+        messages: list[Mapping[str, Any]] = []
+        try:
+            while self.pipe is not None and self.pipe.poll():
+                messages.append(self.pipe.recv())
+                self._note(messages[-1])
+        except (EOFError, OSError):
+            self._hang_up()
+        return messages
+
+    def fate(self) -> int | None:
+        """Return the exit status of a worker that is gone (-9: killed by signal 9), and forget it; else None."""
+        if self._process is None or (status := self._process.poll()) is None:
+            return None
+        self._hang_up()
+        self._process = None
+        return status
+
+    def finished(self) -> None:
+        """Note that the job is over and the worker idle."""
+        self.job, self._facts = None, {}
+
+    def retire(self, after_s: float = 0.0) -> None:
+        """End a worker that has been idle for `after_s`."""
+        if self._process is not None and self.job is None and time.monotonic() - self.moved >= after_s:
+            self.ask(DRAIN)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def now(self) -> WorkerNow:
+        """Return what the worker is doing, for people."""
+        if self._process is None:
+            return WorkerNow(what=self.device)
+        if self.job is None:
+            return WorkerNow(state="idle", pid=self.pid, what=self.device)
+        known = {key: value for key, value in self._facts.items() if key in WorkerNow.__dataclass_fields__}
+        rate = self._rate()
+        left = self._facts.get("units", 0) - self._facts.get("done", 0)
+        return WorkerNow(
+            state="busy", pid=self.pid, job=self.job.id, name=self.job.name, what=self.device, rate=rate,
+            eta_s=left / rate if rate else 0.0, **known,
+        )  # fmt: skip
+
+    def _start(self) -> None:
+        ours, theirs = Pipe()
+        os.set_inheritable(self._lock_fd, True)
+        command = [sys.executable, "-P", "-m", "darkroom.daemon.worker"]
+        self._process = subprocess.Popen(
+            [*command, str(self._config_path), self.device, str(theirs.fileno()), str(os.getpid())],
+            pass_fds=(theirs.fileno(), self._lock_fd),
+            stdin=subprocess.DEVNULL,
+            env={"OMP_WAIT_POLICY": "passive", **os.environ},  # spinning threads burn up to 60 % on a shared machine
+        )
+        theirs.close()
+        self.pipe = ours
+
+    def _see_off(self) -> None:
+        """Wait for a worker that was asked to go; it has nothing left to do."""
+        if self._process is not None:
+            try:
+                self._process.wait(GOODBYE_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+
+    def _note(self, message: Mapping[str, Any]) -> None:
+        self.moved = time.monotonic()
+        self._facts.update(message)
+        self._facts.pop("job", None)
+        if "done" in message:
+            self._ticks.append((self.moved, message["done"]))
+            while self._ticks[0][0] < self.moved - RATE_WINDOW_S and len(self._ticks) > 2:
+                self._ticks.popleft()
+
+    def _rate(self) -> float:
+        if len(self._ticks) < 2:
+            return 0.0
+        (start, first), (end, last) = self._ticks[0], self._ticks[-1]
+        return max(0.0, (last - first) / (end - start)) if end > start else 0.0
+
+
+def devices(wanted: Sequence[str]) -> list[str]:
+    """Return the devices to use; `auto` is the first GPU, or the CPU. Torch is not asked: it is the worker's."""
+    automatic = "cuda:0" if Path("/dev/nvidia0").exists() else "cpu"
+    return list(dict.fromkeys(automatic if device == "auto" else device for device in wanted))

@@ -1,0 +1,84 @@
+"""From what was seen in an inbox to jobs in the journal."""
+
+import logging
+from typing import Any
+
+from darkroom.daemon.config import Folder
+from darkroom.daemon.inbox import Arrival, Sighting
+from darkroom.daemon.job import Job, NewJob
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.states import LIVE, State
+
+log = logging.getLogger(__name__)
+
+GONE: dict[str, Any] = {"mtime_ns": -1}  # the signature of no file: should it come back, it is a new version
+
+
+def take_in(journal: Journal, folder: Folder, sighting: Sighting, now: float) -> list[int]:
+    """Record the arrivals of `sighting`, and return the running jobs that their files have outdated.
+
+    A waiting job whose file changed or went is cancelled; a running one must be ended first (by the
+    caller), and its successor is recorded at a later look.
+    """
+    for job in sighting.missing:
+        _cancel(journal, job, "the file is no longer in the inbox", now, GONE)
+    outdated = "the file changed; a new job follows"
+    running = [job for job in sighting.replaced if not _cancel(journal, job, outdated, now)]
+    first: dict[str, Arrival] = {}
+    for arrival in sighting.arrivals:
+        first.setdefault(arrival.content, arrival)
+    # Of several equal files the first is recorded first, so that the others find it.
+    for batch in (first.values(), (arrival for arrival in sighting.arrivals if first[arrival.content] is not arrival)):
+        for number in journal.enqueue([_new_job(journal, folder, arrival) for arrival in batch], now):
+            _tell(journal.job(number))
+    return running
+
+
+def free_twins(journal: Journal, now: float) -> None:
+    """Decide on the jobs that waited for another of the same content, now that it has ended."""
+    for job in journal.freed_twins():
+        twin = journal.same_content(job.content, job.folder)
+        if twin is None:
+            journal.move(job.id, State.QUEUED, "the job of the same content gave no result", now=now, twin=None)
+        elif twin.state is State.DONE:
+            _tell(journal.move(job.id, State.SKIPPED, f"duplicate of job {twin.id} ({twin.name})", now=now))
+        else:
+            journal.note(job.id, twin=twin.id)
+
+
+def _cancel(journal: Journal, number: int, why: str, now: float, columns: dict[str, Any] | None = None) -> bool:
+    job = journal.job(number)
+    if job.state in (State.QUEUED, State.HELD):
+        _tell(journal.move(number, State.CANCELLED, why, now=now, **(columns or {})))
+        return True
+    return job.state not in LIVE
+
+
+def _new_job(journal: Journal, folder: Folder, arrival: Arrival) -> NewJob:
+    state, reason, number = State.QUEUED, "", None
+    twin = journal.same_content(arrival.content, folder.name) if folder.duplicates == "skip" else None
+    if arrival.fault:
+        state, reason = State.QUARANTINED, arrival.fault
+    elif twin is not None and twin.options == arrival.options:
+        done = twin.state is State.DONE
+        state, number = (State.SKIPPED, None) if done else (State.HELD, twin.id)
+        reason = f"duplicate of job {twin.id} ({twin.name})" + ("" if done else ", which is not done yet")
+    return NewJob(
+        folder=folder.name,
+        pipeline=folder.pipeline,
+        path=arrival.path,
+        signature=arrival.signature,
+        sidecar=arrival.sidecar,
+        content=arrival.content,
+        twin=number,
+        options=arrival.options,
+        priority=folder.priority,
+        state=state,
+        reason=reason,
+    )
+
+
+def _tell(job: Job) -> None:
+    level = logging.WARNING if job.state is State.QUARANTINED else logging.INFO
+    why = f": {job.reason}" if job.reason else ""
+    log.log(level, "job=%d %s %s in %s%s", job.id, job.name, job.state, job.folder, why)

@@ -1,0 +1,120 @@
+"""One folder, looked at in a thread of its own: a file server that hangs holds up its own folder only."""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from darkroom.daemon import marker
+from darkroom.daemon.clock import unix_now
+from darkroom.daemon.config import Config, Folder
+from darkroom.daemon.disk import short_of
+from darkroom.daemon.inbox import Inbox, Sighting
+from darkroom.daemon.job import Known
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.units import show_seconds
+from darkroom.pipelines.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+HANGS_AFTER_S = 30.0
+IDENTITIES = "folders.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What one look at a folder found: its inbox, and whether its outbox can be published to."""
+
+    sighting: Sighting
+    outbox: str  # why nothing can be published, "" if it can
+    at: float = field(default_factory=unix_now)  # Unix seconds of its end
+
+
+class Lookout:
+    """Looks at one folder whenever a look is due."""
+
+    def __init__(self, folder: Folder, config: Config, remembered: Mapping[str, str]) -> None:
+        """Look at `folder`; `remembered` are the identities of inboxes and outboxes by their path."""
+        self.folder = folder
+        self.inbox: Inbox | None = None  # None until it could be opened
+        self.last: Look | None = None  # the newest finished look
+        self.identities: dict[str, str] = {}  # of this folder's inbox and outbox, once they are known
+        self._config = config
+        self._remembered = remembered
+        self._thread: threading.Thread | None = None
+        self._began = 0.0
+        self._due = 0.0
+        self._found: list[Look | Exception] = []
+
+    def wake(self) -> None:
+        """Make a look due now."""
+        self._due = 0.0
+
+    def begin(self, journal: Journal) -> None:
+        """Start a look if one is due and none is under way; the journal is read here, in the caller's thread."""
+        now = time.monotonic()
+        if self._thread is None and now >= self._due:
+            self._began = now
+            self._due = now + (self.inbox.scan_every_s if self.inbox else self._config.watch.scan_network)
+            known = journal.known(self.folder.name)
+            self._thread = threading.Thread(target=self._look, args=(known,), daemon=True, name="look")
+            self._thread.start()
+
+    def finished(self) -> Look | None:
+        """Return the look that has ended since the last call, or None. Raises what the look raised."""
+        if self._thread is None or self._thread.is_alive():
+            return None
+        self._thread = None
+        found = self._found.pop()
+        if isinstance(found, Exception):
+            raise found
+        self._due = min(self._due, self._began + found.sighting.next_look_s)
+        self.last = found
+        return found
+
+    def settled(self) -> bool:
+        """Tell whether the newest look is over and found nothing that is still to settle."""
+        if self._thread is not None or self._due <= self._began or self.last is None:
+            return False
+        return not self.last.sighting.settling
+
+    def offline(self) -> str:
+        """Say why the folder cannot be used, "" if it can."""
+        since_s = time.monotonic() - self._began
+        if self._thread is not None and since_s > HANGS_AFTER_S:
+            return f"{self.folder.inbox}: has not answered for {show_seconds(since_s)}; is its file server up?"
+        if self.last is None:
+            return "not looked at yet"
+        return self.last.sighting.offline or self.last.outbox
+
+    def _look(self, known: Mapping[bytes, Known]) -> None:
+        try:
+            self._found.append(self._look_once(known))
+        except Exception as error:
+            self._found.append(error)  # a bug: raised again in the main loop
+
+    def _look_once(self, known: Mapping[bytes, Known]) -> Look:
+        try:
+            self.inbox = self.inbox or self._open()
+        except Unavailable as error:
+            return Look(sighting=_nothing_seen(str(error)), outbox="")
+        return Look(sighting=self.inbox.look(known, time.monotonic()), outbox=self._why_no_outbox())
+
+    def _open(self) -> Inbox:
+        inbox, outbox = self.folder.inbox, self.folder.outbox
+        self.identities = {
+            str(inbox): marker.identify(inbox, marker.INBOX, self._remembered),
+            str(outbox): marker.identify(outbox, marker.OUTBOX, self._remembered),
+        }
+        return Inbox(self.folder, self._config.watch, self.identities[str(inbox)])
+
+    def _why_no_outbox(self) -> str:
+        outbox = self.folder.outbox
+        away = marker.why_offline(outbox, marker.OUTBOX, self.identities[str(outbox)], self.folder.name)
+        return away or short_of(outbox, 0, self._config.disk.outbox_reserve)
+
+
+def _nothing_seen(why: str) -> Sighting:
+    return Sighting(offline=why, next_look_s=math.inf)

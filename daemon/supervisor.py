@@ -1,0 +1,224 @@
+"""The daemon's main loop: look at the inboxes, queue what arrived, keep each device busy, tell systemd.
+
+It never imports torch and opens no media file, so nothing that a model or a codec does can stop it.
+"""
+
+import logging
+import time
+from datetime import datetime
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from darkroom.daemon.charge import crashed, exit_words
+from darkroom.daemon.clock import boot_id, unix_now, uptime
+from darkroom.daemon.config import Config, ConfigError, Folder, load
+from darkroom.daemon.crew import Crew, devices
+from darkroom.daemon.gate import why_closed
+from darkroom.daemon.housekeeping import Housekeeping
+from darkroom.daemon.intake import free_twins, take_in
+from darkroom.daemon.journal import EVERYTHING, Journal
+from darkroom.daemon.lookout import IDENTITIES, Look, Lookout
+from darkroom.daemon.marker import load_identities, save_identities
+from darkroom.daemon.notify import Systemd
+from darkroom.daemon.parts import count_parts, work_folder
+from darkroom.daemon.picture import Picture
+from darkroom.daemon.recovery import recover
+from darkroom.daemon.signals import Signals
+from darkroom.daemon.states import BUSY
+from darkroom.daemon.units import show_seconds
+from darkroom.daemon.watch import Watcher
+from darkroom.daemon.wire import DRAIN
+
+log = logging.getLogger(__name__)
+
+PULSE_S = 0.5  # the longest pause of the loop
+OLDEST_EVERY = 8  # every so many claims the oldest job goes first, so that none waits for ever
+FAILING_AFTER = 3  # different jobs in a row whose worker crashed: it is the device, not the files
+EXTEND_S = 15.0  # more time asked of systemd, again and again while a stop is under way
+
+
+class Supervisor:
+    """One running daemon; `run` is its life."""
+
+    def __init__(self, config_path: Path, config: Config, journal: Journal, lock_fd: int) -> None:
+        """Take over a state folder whose lock is held by `lock_fd`."""
+        self._path, self._config, self._journal = config_path, config, journal
+        self._signals = Signals()
+        self._systemd = Systemd()
+        self._crew = [Crew(config_path, device, lock_fd) for device in devices(config.worker.devices)]
+        self._watcher = Watcher()
+        self._lookouts: dict[str, Lookout] = {}
+        self._closed: dict[str, str] = {}  # by folder: why its jobs do not start, "" if they do
+        self._housekeeping = Housekeeping(config)
+        self._picture = Picture(config.state)
+        self._claims = 0
+        self._crashes: list[int] = []  # different jobs whose worker crashed, since one last ended well
+
+    def run(self, *, drain: bool) -> None:
+        """Work until a stop signal comes or, with `drain`, until nothing is left that could be done."""
+        recover(self._config, self._journal, boot=boot_id(), now=unix_now())
+        self._open_folders()
+        free_twins(self._journal, unix_now())
+        self._watcher.start()
+        self._systemd.ready()
+        while not self._signals.stops and not (drain and self._nothing_left()):
+            self._look()
+            self._hear_crew()
+            self._answer_asks()
+            self._start_jobs()
+            self._housekeeping.follow_clock()
+            self._tell()
+            self._pause()
+        self._stop()
+
+    # -- the steps of the loop -----------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if self._signals.reload():
+            self._reload()
+        touched = self._watcher.touched()
+        holds = self._journal.holds()
+        for lookout in self._lookouts.values():
+            if lookout.folder.inbox in touched:
+                lookout.wake()
+            if (look := lookout.finished()) is not None:
+                self._take_in(lookout, look)
+            lookout.begin(self._journal)
+            offline = lookout.offline()
+            self._gate(lookout.folder, why_closed(self._config, lookout.folder, offline, holds, datetime.now()))
+
+    def _take_in(self, lookout: Lookout, look: Look) -> None:
+        for job in take_in(self._journal, lookout.folder, look.sighting, unix_now()):
+            self._ask(job, "replace")
+        if lookout.inbox is not None and lookout.inbox.mode == "events" and not look.sighting.offline:
+            self._watcher.add(lookout.folder.inbox, folders=look.sighting.folders)
+        if not lookout.identities.items() <= self._identities.items():
+            self._identities |= lookout.identities
+            save_identities(self._config.state / IDENTITIES, self._identities)
+
+    def _gate(self, folder: Folder, why: str) -> None:
+        if why != self._closed.get(folder.name, ""):
+            log.info("%s: %s", folder.name, f"no job starts: {why}" if why else "jobs may start")
+            for crew in self._crew:
+                if why and crew.job is not None and crew.job.folder == folder.name:
+                    crew.ask(DRAIN)
+        self._closed[folder.name] = why
+
+    def _hear_crew(self) -> None:
+        for crew in self._crew:
+            if any("ended" in message for message in crew.hear()):
+                self._crashes.clear()
+                self._finish(crew)
+            still_s = time.monotonic() - crew.moved
+            if crew.job is not None and still_s > self._config.worker.step_limit:
+                log.error("job=%d the worker has not moved for %s: ending it", crew.job.id, show_seconds(still_s))
+                crew.kill()
+            crew.retire(self._config.worker.keep_warm)
+            if (status := crew.fate()) is not None and crew.job is not None:
+                self._blame(crew.job.id, exit_words(status))
+                self._finish(crew)
+
+    def _finish(self, crew: Crew) -> None:
+        assert crew.job is not None, "only a worker with a job can finish one"
+        if crew.job.folder in self._lookouts:
+            self._lookouts[crew.job.folder].wake()  # a new version of its file may have waited for this
+        free_twins(self._journal, unix_now())
+        crew.finished()
+
+    def _blame(self, number: int, how: str) -> None:
+        job = self._journal.job(number)
+        if job.state not in BUSY:
+            return  # its end was recorded before the worker went
+        verdict = crashed(job, how, count_parts(work_folder(self._config.state, job.id)))
+        self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
+        log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
+        self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
+        if len(self._crashes) >= FAILING_AFTER:
+            reason = f"{FAILING_AFTER} jobs in a row ended the worker; when the device is well: darkroom release --all"
+            self._journal.hold(EVERYTHING, reason, now=unix_now())
+            self._crashes.clear()
+
+    def _answer_asks(self) -> None:
+        for crew in self._crew:
+            if crew.job is not None and (wish := self._journal.job(crew.job.id).ask):
+                crew.ask(wish)
+
+    def _ask(self, number: int, wish: str) -> None:
+        for crew in self._crew:
+            if crew.job is not None and crew.job.id == number:
+                crew.ask(wish)
+
+    def _start_jobs(self) -> None:
+        open_folders = [name for name, why in self._closed.items() if not why]
+        for crew in self._crew:
+            if crew.job is not None or not open_folders:
+                continue
+            oldest = self._claims % OLDEST_EVERY == OLDEST_EVERY - 1
+            job = self._journal.claim(open_folders, now=unix_now(), uptime=uptime(), boot=boot_id(), oldest=oldest)
+            if job is None:
+                return
+            self._claims += 1
+            log.info("job=%d %s started on %s, attempt %d", job.id, job.name, crew.device, job.attempts)
+            crew.give(job)
+
+    def _tell(self) -> None:
+        self._systemd.alive()
+        crew = {crew.device: crew.now() for crew in self._crew}
+        line = self._picture.draw(self._lookouts, self._closed, crew, self._watcher.problems())
+        self._systemd.status(line)
+
+    def _pause(self) -> None:
+        pipes = [crew.pipe for crew in self._crew if crew.pipe is not None]
+        wait([*pipes, self._signals.bell], timeout=PULSE_S)
+        self._signals.quiet()
+
+    # -- begin, reload, end --------------------------------------------------------------------------------------
+
+    def _open_folders(self) -> None:
+        self._identities = load_identities(self._config.state / IDENTITIES)
+        self._lookouts = {
+            folder.name: Lookout(folder, self._config, self._identities) for folder in self._config.folders
+        }
+        self._closed = {name: "not looked at yet" for name in self._lookouts}
+
+    def _reload(self) -> None:
+        try:
+            config = load(self._path)
+        except (ConfigError, OSError) as error:
+            log.error("reload: %s; going on with the configuration as it was", error)
+            return
+        if (config.state, config.worker.devices) != (self._config.state, self._config.worker.devices):
+            log.warning("reload: `state` and `worker.devices` change at the next start only")
+            worker = config.worker.model_copy(update={"devices": self._config.worker.devices})
+            config = config.model_copy(update={"state": self._config.state, "worker": worker})
+        self._housekeeping.stop()
+        self._config, self._housekeeping = config, Housekeeping(config)
+        for crew in self._crew:
+            crew.ask(DRAIN)
+        self._open_folders()
+        log.info("reload: %s is in force", self._path)
+
+    def _nothing_left(self) -> bool:
+        """Tell whether all inboxes were looked at, all files have settled, and no job could start."""
+        looked = all(lookout.settled() for lookout in self._lookouts.values())
+        open_folders = [name for name, why in self._closed.items() if not why]
+        return looked and all(crew.job is None for crew in self._crew) and not self._journal.waiting(open_folders)
+
+    def _stop(self) -> None:
+        """Let each worker finish its segment, for `worker.drain` at most; one that is ended loses only that."""
+        deadline = time.monotonic() + self._config.worker.drain
+        self._systemd.status("stopping: waiting for the running segment")
+        for crew in self._crew:
+            crew.ask(DRAIN)
+        while any(crew.job for crew in self._crew) and self._signals.stops < 2 and time.monotonic() < deadline:
+            self._systemd.stopping(EXTEND_S)
+            self._systemd.alive()
+            self._hear_crew()
+            self._tell()
+            self._pause()
+        for crew in self._crew:
+            crew.kill()
+        recover(self._config, self._journal, boot=boot_id(), now=unix_now())
+        self._watcher.stop()
+        self._housekeeping.stop()
+        self._picture.clear()

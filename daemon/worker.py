@@ -1,0 +1,59 @@
+"""The child process that owns one device: it is given jobs, one at a time."""
+
+import ctypes
+import gc
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from darkroom.daemon import log as logs
+from darkroom.daemon.attempt import attempt
+from darkroom.daemon.config import Config, load
+from darkroom.daemon.journal import FILE, Journal
+from darkroom.daemon.wire import DRAIN, Wire
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def serve(config: Config, device: str, pipe: Connection) -> None:
+    """Run each job that comes over `pipe`, until it closes or the supervisor wishes the worker to go."""
+    with Journal(config.state / FILE) as journal:
+        while True:
+            try:
+                message = pipe.recv()
+            except EOFError:
+                return
+            if "claimed" not in message:
+                return  # a wish while idle can only be to go
+            wire = Wire(pipe, journal.job(message["claimed"]))
+            attempt(wire.job, config=config, journal=journal, device=device, wire=wire)
+            gc.collect()
+            wire.ended()
+            if wire.wish == DRAIN:
+                return
+
+
+def main(arguments: list[str]) -> None:
+    """Start as a child of the supervisor: `worker.py CONFIG DEVICE PIPE_FD PARENT_PID`."""
+    path, device, fd, parent = arguments
+    _die_with_parent(int(parent))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor says when; a terminal's Ctrl-C reaches us too
+    config = load(Path(path))
+    logs.set_up(config.log)
+    os.umask(int(config.umask, 8))
+    with Connection(int(fd)) as pipe:
+        serve(config, device, pipe)
+
+
+def _die_with_parent(parent: int) -> None:
+    """A worker without its supervisor would run beside the next one's."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the supervisor ended while the worker was starting")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
