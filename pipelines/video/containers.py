@@ -36,12 +36,18 @@ VIDEO: dict[Format, set[str]] = {
 COVERS = {"mjpeg", "png", "bmp"}  # what mp4's "covr" can hold; mkv attaches any picture
 
 # The tags that iTunes-style mp4 has boxes for; others need QuickTime keys, which not every player shows.
-COMMON_TAGS = set(
-    "title artist album_artist composer album date encoder comment genre copyright grouping lyrics description synopsis"
-    " show episode_id network keywords episode_sort season_number media_type hd_video gapless_playback compilation"
-    " track disc sort_name sort_artist sort_album sort_album_artist sort_composer sort_show creation_time".split()
+COMMON_TAGS = frozenset(
+    {"title", "artist", "album_artist", "composer", "album", "date", "encoder", "comment", "genre", "copyright"}
+    | {"grouping", "lyrics", "description", "synopsis", "show", "episode_id", "network", "keywords", "episode_sort"}
+    | {"season_number", "media_type", "hd_video", "gapless_playback", "compilation", "track", "disc", "creation_time"}
 )
-BRANDING = {"major_brand", "minor_version", "compatible_brands", "encoder"}  # say what wrote the source file
+BRANDING = {
+    "major_brand",
+    "minor_version",
+    "compatible_brands",
+    "encoder",
+    "software",
+}  # say what wrote the source file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

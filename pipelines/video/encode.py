@@ -1,5 +1,6 @@
 """Which encoder makes a part, with what settings, and the writing of one part."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -71,6 +72,7 @@ class EncoderSettings:
 @cache
 def available_encoders() -> tuple[str, ...]:
     """The encoders that work here: each has encoded a picture, for a name in a list proves no driver."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 tells its life to stderr and has no other switch
     return tuple(name for name in get_args(EncoderName) if _encodes(name))
 
 

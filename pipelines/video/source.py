@@ -9,9 +9,10 @@ from av.container import InputContainer
 
 from darkroom.pipelines.errors import Rejected, Unavailable
 
-# Containers of one finished film. Left out on purpose: playlists (hls, dash, concat) make FFmpeg open
-# other files and addresses, still images and raw streams have no times.
-FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,rm,dv,ivf,yuv4mpegpipe,gif,apng,webp_pipe"  # gif…: to say why not
+# Containers of one finished film. Left out on purpose: playlists (hls, dash, concat), which make FFmpeg
+# open other files and addresses, and still images and raw streams, which have no times. gif is here to be
+# turned away for its palette, not as an unknown file.
+FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,rm,dv,ivf,yuv4mpegpipe,gif"
 
 
 def spoken(source: Path) -> str:

@@ -1,6 +1,7 @@
 """Frame times from packet times: order, gaps and repeats put right. Pure."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from statistics import median_low
 
 REORDER_FRAMES = 64  # no codec holds back more than 16 pictures; the rest is for damaged files
@@ -63,7 +64,7 @@ def usual_step(times: Sequence[int], default: int) -> int:
     """The median distance of neighbouring `times` (sorted) in ticks, at least 1; `default` for under two."""
     if len(times) < 2:
         return max(1, default)
-    return max(1, median_low([after - before for before, after in zip(times, times[1:], strict=False)]))
+    return max(1, median_low([after - before for before, after in pairwise(times)]))
 
 
 def entry_points(pts: Sequence[int], is_key: Sequence[bool]) -> tuple[int, ...]:

@@ -1,0 +1,46 @@
+"""The joined result, read back and held against the facts it was made from."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from darkroom.pipelines.video.containers import ContainerPlan
+from darkroom.pipelines.video.encode import EncoderSettings
+from darkroom.pipelines.video.facts import VideoFacts
+
+
+def check(facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan, out: Path) -> None:
+    """Return if `out` has every frame at its time, every stream, and the whole length.
+
+    Times must be exact to half a tick of the result's clock: 0 in mp4 and mov, 0.5 ms in mkv.
+
+    Raises RuntimeError that names the first difference.
+    """
+    with av.open(f"file:{out}", metadata_errors="surrogateescape") as result:
+        video = result.streams.video[0]
+        packets = [packet for packet in result.demux(video) if packet.size]
+        times = sorted((packet.pts or 0) * packet.time_base for packet in packets)
+        _check_equal(out, "frames", len(times), facts.frames)
+        _check_times(facts, out, times, Fraction(video.time_base or 1) / 2)
+        size = (video.codec_context.width, video.codec_context.height)
+        _check_equal(out, "picture size", size, (settings.width, settings.height))
+        kept = sum(plan.action != "drop" for plan in container.streams)
+        _check_equal(out, "streams", len(result.streams), 1 + kept)
+        last = max(packets, key=lambda packet: packet.pts or 0)
+        end = ((last.pts or 0) + (last.duration or 0)) * last.time_base
+        wanted = (facts.end - facts.origin) * facts.time_base
+        if abs(end - wanted) > Fraction(2, 1000):
+            raise RuntimeError(f"{out}: the video ends at {float(end):.3f} s instead of {float(wanted):.3f} s")
+
+
+def _check_times(facts: VideoFacts, out: Path, times: list[Fraction], tolerance: Fraction) -> None:
+    for frame, time in enumerate(times):
+        wanted = (facts.pts[frame] - facts.origin) * facts.time_base
+        if abs(time - wanted) > tolerance:
+            raise RuntimeError(f"{out}: frame {frame} is at {float(time):.6f} s instead of {float(wanted):.6f} s")
+
+
+def _check_equal(out: Path, what: str, got: object, wanted: object) -> None:
+    if got != wanted:
+        raise RuntimeError(f"{out}: {what}: {got} instead of {wanted}")
