@@ -174,7 +174,7 @@ class Journal:
 
     def retry(self, job: int, *, now: float) -> Job:
         """Queue an ended job again, as if it were new; its finished parts are used. Raises IllegalMove."""
-        fresh = {
+        fresh: dict[str, Any] = {
             "failures": 0,
             "crashes": 0,
             "crash_segment": None,

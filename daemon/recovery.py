@@ -5,7 +5,7 @@ import logging
 from darkroom.daemon.charge import OUTAGES, crashed
 from darkroom.daemon.config import Config
 from darkroom.daemon.journal import Journal
-from darkroom.daemon.parts import count_parts, work_folder
+from darkroom.daemon.parts import count_parts, remove_folder, work_folder
 from darkroom.daemon.states import BUSY, State
 
 log = logging.getLogger(__name__)
@@ -25,3 +25,14 @@ def recover(config: Config, journal: Journal, *, boot: str, now: float) -> None:
             journal.move(job.id, verdict.state, verdict.reason, now=now, **verdict.columns)
         log.info("job=%d %s was running when the daemon ended", job.id, job.name)
     journal.forget_delays()
+    for folder in (config.state / "work").glob("[0-9]*"):
+        if _is_over(journal, folder.name):
+            remove_folder(folder)
+
+
+def _is_over(journal: Journal, number: str) -> bool:
+    """Tell whether the work of a job is of no more use; that of a failed one is, for `retry`."""
+    try:
+        return journal.job(int(number)).state in (State.DONE, State.CANCELLED, State.SKIPPED)
+    except (KeyError, ValueError):
+        return False  # retention looks after what belongs to nobody

@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 class Told(Protocol):
     """Who is told how the job goes on; each call may raise Stopped."""
 
-    tick: Tick
+    @property
+    def tick(self) -> Tick:
+        """Told the job-wide number of units done."""
 
     def stage(self, stage: str) -> None:
         """The job enters `stage`, a few words for people."""

@@ -38,9 +38,13 @@ class Wire:
 
     def stage(self, stage: str) -> None:
         """Enter `stage`. Raises Stopped."""
-        self._clock_stage(stage.split(" ")[0])
-        self._send(stage=stage)
+        self.announce(stage)
         self._listen(at_rest=True)
+
+    def announce(self, stage: str) -> None:
+        """Enter a stage that is not to be interrupted."""
+        self._clock_stage(stage)
+        self._send(stage=stage)
 
     def planned(self, plan: Plan, missing: Sequence[Segment]) -> None:
         """Say how much there is to do and how much of it is there already."""

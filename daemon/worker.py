@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> None:
     config = load(Path(path))
     logs.set_up(config.log)
     os.umask(int(config.umask, 8))
+    if config.worker.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(config.worker.threads)  # read by torch, which is not imported yet
     with Connection(int(fd)) as pipe:
         serve(config, device, pipe)
 
