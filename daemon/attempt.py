@@ -1,0 +1,187 @@
+"""One attempt at one claimed job, from wherever it was left to the state it ends in."""
+
+import json
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from darkroom import pipelines
+from darkroom.daemon.charge import unavailable
+from darkroom.daemon.clock import unix_now, uptime
+from darkroom.daemon.config import Config, Folder, options_for
+from darkroom.daemon.job import Job, printable
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.names import fields_of, result_name
+from darkroom.daemon.originals import settle_original
+from darkroom.daemon.outbox import Publication, choose, publish, recorded
+from darkroom.daemon.parts import remove_folder, work_folder, write_durably
+from darkroom.daemon.place import NameTaken
+from darkroom.daemon.report import make_report, write_report
+from darkroom.daemon.run import run
+from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
+from darkroom.daemon.states import State
+from darkroom.daemon.wire import DRAIN, Wire
+from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
+
+log = logging.getLogger(__name__)
+
+MADE = "made.json"  # what the pipeline says of its result, kept beside it until the report is written
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What an attempt works with."""
+
+    job: Job
+    folder: Folder
+    config: Config
+    journal: Journal
+    device: str
+    wire: Wire
+
+    @property
+    def work(self) -> Path:
+        """The job's own folder: parts, staged source, result."""
+        return work_folder(self.config.state, self.job.id)
+
+    def move(self, new: State, reason: str, *, detail: str = "", **columns: Any) -> Job:
+        """Bring the job to `new` and say so in the log."""
+        moved = self.journal.move(self.job.id, new, reason, now=unix_now(), detail=detail, **columns)
+        level = logging.WARNING if new in (State.FAILED, State.QUARANTINED) else logging.INFO
+        log.log(level, "job=%d %s %s%s", moved.id, moved.name, new, f": {reason}" if reason else "")
+        return moved
+
+
+def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wire) -> Job:
+    """Work on `job` until it is published or cannot go on, and return it in its new state.
+
+    Nothing is raised: an error of any kind is an outcome, and the next job goes on.
+    """
+    this = Attempt(job=job, folder=config.folder(job.folder), config=config, journal=journal, device=device, wire=wire)
+    try:
+        this.work.mkdir(parents=True, exist_ok=True)
+        ended = _developed_and_published(this)
+    except Stopped as stop:
+        return _stopped(this, str(stop))
+    except Rejected as error:
+        return this.move(State.QUARANTINED, str(error))
+    except NameTaken as error:
+        return this.move(State.SKIPPED, str(error))
+    except (Unavailable, OSError, MemoryError) as error:
+        if _source_changed(this):
+            return _stopped(this, CHANGED)
+        detail = "" if isinstance(error, Unavailable) else traceback.format_exc()
+        verdict = unavailable(journal.job(job.id), _words(error), config.worker, uptime())
+        return this.move(verdict.state, verdict.reason, detail=detail, **verdict.columns)
+    except Exception as error:
+        reason = f"a bug in Darkroom: {type(error).__name__}: {error}; `darkroom show {job.id}` has the details"
+        return this.move(State.FAILED, reason, detail=traceback.format_exc())
+    remove_folder(this.work)
+    return ended
+
+
+def _developed_and_published(this: Attempt) -> Job:
+    """The way of a job: result, name, outbox, report, original, done. Each step is found done by the next attempt."""
+    publication = recorded(this.job)
+    if publication is None or not (this.work / MADE).exists():
+        result = _develop(this)
+        publication = _name(this, result, before=None)
+    else:
+        result = _result_in(this.work)
+    this.move(State.PUBLISHING, f"as {printable(publication.name)}", **_columns(publication))
+    this.wire.announce("publishing")
+    publication = _place(this, result, publication)
+    made = json.loads((this.work / MADE).read_text())
+    kept = settle_original(this.job, this.folder, publication, beat=this.wire.beat)
+    warnings = [*made.get("warnings", ()), *([kept] if kept else [])]
+    write_report(this.folder, publication, make_report(this.journal.job(this.job.id), made, this.wire.stages, warnings))
+    return this.move(State.DONE, f"published as {printable(publication.name)}")
+
+
+def _develop(this: Attempt) -> Path:
+    job, folder = this.job, this.folder
+    options = options_for(folder, job.options)
+    pipeline = pipelines.make(job.pipeline, options, this.device)
+    this.wire.stage("reading the source")
+    source = staged(job, folder, this.work, this.wire.beat)
+    plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)
+    if source == source_path(job, folder):
+        check_unchanged(job, folder)  # read while it was written: the next version has its own job
+    write_durably(this.work / MADE, json.dumps(pipeline.report(plan), ensure_ascii=False).encode())
+    return result
+
+
+def _name(this: Attempt, result: Path, before: Publication | None) -> Publication:
+    made: Mapping[str, Any] = json.loads((this.work / MADE).read_text())
+    folder = this.folder
+    fields = fields_of(this.job, made, date.today())
+    wanted = result_name(folder.name_template, this.job.path, result.suffix, fields, keep_tree=folder.keep_tree)
+    return choose(result, folder.outbox, wanted, conflict=folder.conflict, before=before, beat=this.wire.beat)
+
+
+def _place(this: Attempt, result: Path, publication: Publication) -> Publication:
+    """Publish; where somebody took the name in the meantime, under the next one, recorded before it is used."""
+    while True:
+        try:
+            publish(
+                result,
+                this.folder.outbox,
+                publication,
+                job=this.job.id,
+                conflict=this.folder.conflict,
+                beat=this.wire.beat,
+            )
+            return publication
+        except NameTaken:
+            publication = _name(this, result, before=None)
+            this.journal.note(this.job.id, **_columns(publication))
+
+
+def _columns(publication: Publication) -> dict[str, Any]:
+    return {
+        "result": publication.name,
+        "result_size": publication.size_bytes,
+        "result_sha256": publication.sha256,
+    }
+
+
+def _result_in(work: Path) -> Path:
+    return next(iter(work.glob("*/result.*")), work / "result")
+
+
+def _source_changed(this: Attempt) -> bool:
+    """Tell whether the file is gone or another: then that is why it could not be read."""
+    try:
+        check_unchanged(this.job, this.folder)
+    except Stopped:
+        return this.journal.job(this.job.id).state is State.RUNNING
+    except OSError:
+        return False  # the inbox itself is away
+    return False
+
+
+def _stopped(this: Attempt, wish: str) -> Job:
+    if wish == "cancel":
+        ended = this.move(State.CANCELLED, "asked to cancel")
+        remove_folder(this.work)
+        return ended
+    if wish == CHANGED:
+        ended = this.move(State.CANCELLED, "the file changed or went while it was processed", mtime_ns=-1)
+        remove_folder(this.work)
+        return ended
+    if wish == "hold":
+        return this.move(State.HELD, "asked to hold; finished parts are kept")
+    reason = "stopped; finished parts are kept" if wish == DRAIN else wish
+    return this.move(State.QUEUED, reason, attempts=this.job.attempts - 1)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{printable(str(error.filename).encode(errors='surrogateescape'))}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+

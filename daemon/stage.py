@@ -1,0 +1,65 @@
+"""The source a job reads: the file in the inbox or, from a network share, a copy of it in the work folder."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from darkroom.daemon.config import Folder
+from darkroom.daemon.filesystem import MOUNTINFO, Stat, fresh_stat, mount_at, opened, opened_folder, parse_mounts
+from darkroom.daemon.job import Job
+from darkroom.daemon.parts import atomic
+from darkroom.pipelines.errors import Stopped
+
+CHUNK = 8 * 2**20
+CHANGED = "replace"  # the wish that a newer version of the file takes the job's place
+
+
+def source_path(job: Job, folder: Folder) -> Path:
+    """Return where the file of `job` lies; one added by hand has an absolute path of its own."""
+    return folder.inbox / os.fsdecode(job.path)
+
+
+def check_unchanged(job: Job, folder: Folder) -> None:
+    """Raise Stopped(CHANGED) if the file is gone or is not the version the job is about.
+
+    The inode is not compared: file servers hand out new ones.
+    """
+    path = source_path(job, folder)
+    try:
+        with opened_folder(path.parent) as root:
+            found: Stat = fresh_stat(os.fsencode(path.name), root, "")
+            if folder.symlinks and not found.regular:
+                found = fresh_stat(os.fsencode(path.resolve().name), root, "")
+    except FileNotFoundError as error:
+        raise Stopped(CHANGED) from error
+    if (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
+        raise Stopped(CHANGED)
+
+
+def staged(job: Job, folder: Folder, work: Path, beat: Callable[[], None]) -> Path:
+    """Return the path to read the source from, having copied it if the folder is to be staged.
+
+    A copy survives an unmount of the share and is read at local speed. Its time is that of the source,
+    for the plan holds it. Raises OSError, Stopped if the file changed.
+    """
+    source = source_path(job, folder)
+    local = mount_at(os.fsencode(source), parse_mounts(MOUNTINFO.read_bytes())).local
+    if folder.stage == "never" or (folder.stage == "auto" and local):
+        check_unchanged(job, folder)
+        return source
+    copy = work / f"source{source.suffix}"
+    if not copy.exists():
+        check_unchanged(job, folder)
+        with atomic(copy) as draft:
+            _copy(source, draft, beat)
+            os.utime(draft, ns=(job.mtime_ns, job.mtime_ns))
+        check_unchanged(job, folder)
+    return copy
+
+
+def _copy(source: Path, target: Path, beat: Callable[[], None]) -> None:
+    with source.open("rb") as reader, target.open("wb") as writer:
+        while block := reader.read(CHUNK):
+            writer.write(block)
+            beat()
