@@ -36,3 +36,9 @@ class Options(VideoOptions):
         if self.scale is not None and self.target_height is not None:
             raise ValueError("scale and target_height exclude each other: set one of them")
         return self
+
+    @model_validator(mode="after")
+    def _one_precision(self) -> Self:
+        if self.backend == "ncnn" and self.precision not in ("auto", "fp32"):
+            raise ValueError(f"backend ncnn computes in fp32 only: set precision to fp32 or auto, not {self.precision}")
+        return self
