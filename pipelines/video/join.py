@@ -20,6 +20,8 @@ from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.source import opened
 from darkroom.pipelines.video.streams import Timed, add_copies, copied_packets
 
+FINE_CLOCK = 90_000  # ticks a second, at least: sound keeps its place to a hundredth of a millisecond
+
 
 def join(
     facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan, parts: Sequence[Path], out: Path
@@ -54,7 +56,7 @@ def _write(
             f"file:{out}",
             "w",
             format=container.format,
-            container_options=_options(container),
+            container_options=_options(facts, container),
             metadata_errors="surrogateescape",
         ) as result,
     ):
@@ -68,11 +70,15 @@ def _write(
             result.mux_one(packet)
 
 
-def _options(container: ContainerPlan) -> dict[str, str]:
+def _options(facts: VideoFacts, container: ContainerPlan) -> dict[str, str]:
     """bitexact: no times of writing, no random numbers, no versions in the file."""
     if container.format == "matroska":  # it would shift the whole film by the lead of the decoding times
         return {"fflags": "+bitexact", "avoid_negative_ts": "disabled"}
-    return {"fflags": "+bitexact", "movflags": "+faststart" + ("+use_metadata_tags" if container.keyed_tags else "")}
+    # A track that starts late waits in an edit list that counts by the movie's clock, 1/1000 s by default.
+    clock = facts.time_base.denominator
+    clock *= -(-FINE_CLOCK // clock)
+    flags = "+faststart" + ("+use_metadata_tags" if container.keyed_tags else "")
+    return {"fflags": "+bitexact", "movflags": flags, "movie_timescale": str(clock)}
 
 
 def _add_video(

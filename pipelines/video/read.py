@@ -66,8 +66,8 @@ def read(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
 def _from_best_entry(facts: VideoFacts, start: int) -> Numbered:
     """The frames from one at or before `start` to the end of the file."""
     entries = facts.keyframes[: bisect_right(facts.keyframes, start)]
-    # MPEG-TS seeks by guessing and may land behind its target: the keyframe before gets a try too.
-    for entry in reversed([entry for entry in entries[-2:] if entry > 0]):
+    # MPEG-TS seeks by guessing and may land behind its target: an earlier keyframe gets a try too.
+    for entry in (entry for entry in (*entries[-1:], *entries[-4:-3]) if entry > 0):
         try:
             yield from _from_entry(facts, entry, start)
             return
@@ -92,13 +92,14 @@ def _from_entry(facts: VideoFacts, entry: int, start: int) -> Numbered:
 def _from_keyframe(facts: VideoFacts, packets: Packets, start: int) -> Packets:
     """The packets from the first keyframe that decoding can start at; it must not lie behind `start`."""
     entries = {facts.pts[key]: key for key in facts.keyframes}
+    started = False
     for packet in packets:
-        if packet.pts in entries:
+        if not started and packet.pts in entries:
             if entries[packet.pts] > start:
                 raise _SeekMissed
+            started = True
+        if started:
             yield packet
-            break
-    yield from packets
 
 
 def _stream(facts: VideoFacts, container: InputContainer) -> VideoStream:
