@@ -1,0 +1,268 @@
+import errno
+import hashlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from darkroom.daemon import place as place_module
+from darkroom.daemon.outbox import Conflict, Publication, choose, is_published, publish
+from darkroom.daemon.place import NameTaken
+from darkroom.pipelines.errors import Stopped, Unavailable
+
+DATA = os.urandom(300_000)
+SYSTEM_CALLS = ("open", "fsync", "mkdir", "rename", "link", "unlink", "copy_file_range", "sendfile", "fchown")
+
+
+def no_beat() -> None:
+    pass
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Path:
+    (tmp_path / "result.mkv").write_bytes(DATA)
+    return tmp_path / "result.mkv"
+
+
+@pytest.fixture(params=["same disk", "another disk"])
+def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir="/dev/shm" if request.param == "another disk" else tmp_path) as folder:
+        if request.param == "another disk" and Path(folder).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm is not another file system here")
+        (Path(folder) / ".darkroom-outbox").write_text("id\n")
+        yield Path(folder)
+
+
+def chosen(result: Path, outbox: Path, wanted: bytes = b"a/film.mkv", conflict: Conflict = "number") -> Publication:
+    return choose(result, outbox, wanted, conflict=conflict, beat=no_beat)
+
+
+def published(result: Path, outbox: Path, publication: Publication, conflict: Conflict = "number") -> Path:
+    return publish(result, outbox, publication, job=7, conflict=conflict, beat=no_beat)
+
+
+def files(outbox: Path) -> dict[str, bytes]:
+    """All files of the outbox but its marker; a draft left behind would be among them."""
+    found = (path for path in outbox.rglob("*") if path.is_file() and path.name != ".darkroom-outbox")
+    return {str(path.relative_to(outbox)): path.read_bytes() for path in found}
+
+
+def dies_at(step: int, work: Callable[[], object]) -> bool:
+    """Run `work` in a child that kills itself before its system call number `step`; tell whether it came so far."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL
+        return status != 0
+    left = [step]
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return real(*arguments, **options)
+
+        return call
+
+    for name in SYSTEM_CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    place_module._rename_free = counted(place_module._rename_free)  # type: ignore[assignment]
+    try:
+        work()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_result_is_published_under_its_name_and_stays_in_the_work_folder(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    assert publication == Publication(name=b"a/film.mkv", size_bytes=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
+    assert published(result, outbox, publication) == outbox / "a/film.mkv"
+    assert files(outbox) == {"a/film.mkv": DATA}
+    assert result.exists()
+
+
+def test_publishing_again_changes_nothing(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    first = published(result, outbox, publication).stat()
+    result.unlink()  # not even needed any more
+    second = published(result, outbox, publication).stat()
+    assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
+
+
+@pytest.mark.parametrize("conflict", ["number", "replace"])
+@pytest.mark.parametrize("way", ["rename", "link", "claim"])
+def test_killed_before_any_system_call_publishing_is_finished_by_the_next_run(
+    result: Path, outbox: Path, conflict: Conflict, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EINVAL, "not here")
+
+    if way != "rename":
+        monkeypatch.setattr(place_module, "_rename_free", refused)
+    if way == "claim":
+        monkeypatch.setattr(os, "link", refused)
+    step = 0
+    while True:
+        name = b"%d/film.mkv" % step
+        (outbox / f"{step}").mkdir()
+        if conflict == "replace":
+            (outbox / f"{step}/film.mkv").write_bytes(b"old")
+        publication = chosen(result, outbox, name, conflict)
+        died = dies_at(step, lambda p=publication: published(result, outbox, p, conflict))
+        left = (outbox / f"{step}/film.mkv").read_bytes() if (outbox / f"{step}/film.mkv").exists() else None
+        # A claim's empty file is the one thing that may be seen besides nothing, the old and the new file.
+        assert left in ({"replace": b"old"}.get(conflict), DATA) or (way == "claim" and left == b"")
+        published(result, outbox, publication, conflict)
+        assert files(outbox / f"{step}") == {"film.mkv": DATA}
+        assert list((outbox / ".darkroom-tmp").iterdir()) == []
+        if not died:
+            break
+        step += 1
+    assert step > 10
+
+
+def test_a_recorded_name_is_kept_for_the_same_result_only(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    published(result, outbox, publication)
+    again = choose(result, outbox, b"a/film.mkv", conflict="number", before=publication, beat=no_beat)
+    assert again == publication
+    result.write_bytes(b"another result")
+    other = choose(result, outbox, b"a/film.mkv", conflict="number", before=publication, beat=no_beat)
+    assert other.name == b"a/film (2).mkv"
+
+
+def test_a_taken_name_is_numbered_upwards(result: Path, outbox: Path) -> None:
+    for expected in ("film.mkv", "film (2).mkv", "film (3).mkv"):
+        publication = chosen(result, outbox, b"film.mkv")
+        assert publication.name.decode() == expected
+        published(result, outbox, publication)
+
+
+def test_a_name_taken_after_it_was_chosen_is_told_and_not_replaced(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox, b"film.mkv")
+    (outbox / "film.mkv").write_bytes(b"x" * len(DATA))  # even of the same size
+    with pytest.raises(NameTaken, match=r"film\.mkv"):
+        published(result, outbox, publication)
+    assert files(outbox) == {"film.mkv": b"x" * len(DATA)}
+    assert chosen(result, outbox, b"film.mkv").name == b"film (2).mkv"
+
+
+def test_skip_refuses_a_taken_name_with_its_reason(result: Path, outbox: Path) -> None:
+    (outbox / "film.mkv").touch()
+    with pytest.raises(NameTaken, match=r"film\.mkv: the outbox has a file of this name; conflict is skip"):
+        chosen(result, outbox, b"film.mkv", "skip")
+
+
+def test_replace_takes_the_place_of_a_file_but_never_of_a_folder(result: Path, outbox: Path) -> None:
+    (outbox / "film.mkv").write_bytes(b"old")
+    (outbox / "folder.mkv").mkdir()
+    for wanted, name in ((b"film.mkv", "film.mkv"), (b"folder.mkv", "folder (2).mkv")):
+        publication = chosen(result, outbox, wanted, "replace")
+        published(result, outbox, publication, "replace")
+        assert (outbox / name).read_bytes() == DATA
+
+
+def test_an_outbox_without_its_marker_gets_nothing(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    (outbox / ".darkroom-outbox").unlink()
+    for step in (lambda: chosen(result, outbox), lambda: published(result, outbox, publication)):
+        with pytest.raises(Unavailable, match=r"outbox offline.*mounted"):
+            step()
+    assert list(outbox.iterdir()) == []
+
+
+def test_an_outbox_that_is_gone_is_unavailable(result: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"No such file or directory; is it mounted\?"):
+        chosen(result, tmp_path / "gone")
+
+
+def test_a_link_planted_in_the_outbox_does_not_lead_outside(result: Path, outbox: Path, tmp_path: Path) -> None:
+    publication = chosen(result, outbox)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outbox / "a").symlink_to(outside)
+    with pytest.raises(Unavailable, match="symbolic link"):
+        published(result, outbox, publication)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_result_that_was_damaged_after_it_was_measured_is_not_published(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    result.write_bytes(DATA[:-1] + bytes([DATA[-1] ^ 1]))
+    with pytest.raises(Unavailable, match="copy differs"):
+        published(result, outbox, publication)
+    assert files(outbox) == {}
+
+
+def test_a_result_that_is_gone_is_unavailable(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    result.unlink()
+    with pytest.raises(Unavailable, match="No such file"):
+        published(result, outbox, publication)
+
+
+def test_a_stop_during_the_copy_leaves_no_draft_and_publishing_goes_on_later(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+
+    def stop() -> None:
+        raise Stopped("drain")
+
+    with pytest.raises(Stopped):
+        publish(result, outbox, publication, job=7, conflict="number", beat=stop)
+    assert files(outbox) == {}
+    published(result, outbox, publication)
+    assert files(outbox) == {"a/film.mkv": DATA}
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KiB with an outbox on it."""
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a tmpfs: {mounted.stderr.decode().strip()}")
+    try:
+        (folder / ".darkroom-outbox").touch()
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_outbox_is_unavailable_until_there_is_room(result: Path, tiny: Path) -> None:
+    publication = chosen(result, tiny)
+    with pytest.raises(Unavailable, match="No space left on device; free some space"):
+        published(result, tiny, publication)
+    assert files(tiny) == {}
+    subprocess.run(["mount", "-o", "remount,size=1m", str(tiny)], check=True)
+    published(result, tiny, publication)
+    assert files(tiny) == {"a/film.mkv": DATA}
+
+
+def test_an_outbox_unmounted_meanwhile_gets_nothing_below_its_mount_point(result: Path, tiny: Path) -> None:
+    publication = chosen(result, tiny)
+    subprocess.run(["umount", str(tiny)], check=True)
+    try:
+        with pytest.raises(Unavailable, match="outbox offline"):
+            published(result, tiny, publication)
+        assert list(tiny.iterdir()) == []
+    finally:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tiny)], check=True)
+
+
+def test_is_published_looks_for_the_recorded_size(result: Path, outbox: Path) -> None:
+    publication = chosen(result, outbox)
+    assert not is_published(outbox, publication)
+    path = published(result, outbox, publication)
+    assert is_published(outbox, publication)
+    path.write_bytes(b"cut short")
+    assert not is_published(outbox, publication)
