@@ -1,0 +1,144 @@
+"""A whole Darkroom in a temporary folder: real processes, real clips, and ways to disturb them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import yaml
+
+BUNNY = Path(__file__).parent / "clips" / "bunny.mp4"
+PATIENCE_S = 120
+
+
+class House:
+    """A configuration with one folder, its daemon, and what is in its inbox and outbox."""
+
+    def __init__(self, root: Path, **folder: object) -> None:
+        self.root = root
+        self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
+        self.config = root / "config.yaml"
+        self.inbox.mkdir(parents=True)
+        entry = {"name": "films", "pipeline": "upscale", "inbox": "inbox", "outbox": "outbox", "settle": 0.2}
+        options = {"options": {"model": "fast", "segment_frames": 8}}
+        settings = {"folders": [entry | options | folder], "disk": {"work_reserve": 0, "outbox_reserve": 0}}
+        self.config.write_text(yaml.safe_dump(settings))
+        self.lines: list[str] = []
+        self._daemon: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+
+    def start(self, *arguments: str) -> None:
+        """Start the daemon; `--drain` is one of its arguments."""
+        command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.config), "run", *arguments]
+        self._daemon = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
+        self._reader = threading.Thread(target=self._read, args=(self._daemon,), daemon=True)
+        self._reader.start()
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run one `darkroom` command on this house."""
+        command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.config), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+    def drain(self) -> int:
+        """Work off the inbox and return the daemon's exit status."""
+        self.start("--drain")
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the daemon's end and return its exit status."""
+        assert self._daemon is not None and self._reader is not None
+        status = self._daemon.wait(PATIENCE_S)
+        self._reader.join(PATIENCE_S)
+        return status
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send the daemon a signal and wait for its end."""
+        assert self._daemon is not None
+        self._daemon.send_signal(number)
+        return self.wait()
+
+    def kill(self) -> None:
+        """SIGKILL the daemon, and wait until its worker is gone as well."""
+        self.stop(signal.SIGKILL)
+        for pid in self.workers():
+            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+
+    def pid(self) -> int:
+        """Return the daemon's process number."""
+        assert self._daemon is not None
+        return self._daemon.pid
+
+    def workers(self) -> list[int]:
+        """Return the process numbers of the workers on this house."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = entry.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"darkroom.daemon.worker" in words and os.fsencode(self.config) in words:
+                found.append(int(entry.parent.name))
+        return found
+
+    def see(self, words: str, since: int = 0) -> str:
+        """Wait for a log line with `words` in it, later than number `since`, and return it."""
+        wait_until(lambda: any(words in line for line in self.lines[since:]) or self._over())
+        return next(line for line in self.lines[since:] if words in line)
+
+    def results(self) -> dict[str, bytes]:
+        """Return what a media server sees in the outbox."""
+        files = [path for path in self.outbox.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        return {str(path.relative_to(self.outbox)): path.read_bytes() for path in files}
+
+    def strays(self) -> list[Path]:
+        """Return drafts, temporary files and work folders, none of which may outlive a job."""
+        temporary = [path for path in self.outbox.glob(".darkroom-tmp/*") if path.is_file()]
+        drafts = [path for path in self.root.rglob("*draft*") if path.is_file()]
+        return [*temporary, *drafts, *self.state.glob("work/*")]
+
+    def _over(self) -> bool:
+        assert self._daemon is not None
+        return self._daemon.poll() is not None
+
+    def _read(self, daemon: subprocess.Popen[str]) -> None:
+        assert daemon.stderr is not None
+        for line in daemon.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+
+def wait_until(holds: object) -> None:
+    """Return once `holds()` is true; fail after PATIENCE_S."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def cut_clip(target: Path, frames: int = 40, *, skip: int = 0, size: tuple[int, int] = (96, 64)) -> Path:
+    """Write the first `frames` pictures of the real clip, small, with their sound, and return `target`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(BUNNY)) as source, av.open(str(target), "w") as out:
+        sound = out.add_stream_from_template(source.streams.audio[0])
+        video = out.add_stream("libx264", rate=source.streams.video[0].average_rate)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.time_base = Fraction(1, 12800)
+        length_s = frames / float(video.codec_context.framerate)
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.size and float((packet.pts or 0) * packet.time_base) < length_s:
+                packet.stream = sound
+                out.mux(packet)
+        source.seek(0)
+        for number, frame in enumerate(source.decode(video=0)):
+            if number >= skip + frames:
+                break
+            if number >= skip:
+                small = frame.reformat(width=size[0], height=size[1])
+                small.pts, small.time_base = (number - skip) * 512, Fraction(1, 12800)
+                out.mux(video.encode(small))
+        out.mux(video.encode(None))
+    return target
