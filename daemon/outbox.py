@@ -17,12 +17,11 @@ from darkroom.daemon.job import Job, printable
 from darkroom.daemon.marker import OUTBOX
 from darkroom.daemon.names import numbered
 from darkroom.daemon.place import (
-    TEMP,
     Beat,
     NameTaken,
     copier,
     digest,
-    discard,
+    discard_draft,
     folder_below,
     is_there,
     look,
@@ -105,7 +104,7 @@ def publish(result: Path, outbox: Path, publication: Publication, *, job: int, c
             there = is_there(folder, name, publication.size_bytes, publication.sha256, beat)
             if there:  # and perhaps not yet for good: a crash may have come before these
                 os.fsync(folder)
-                _discard_draft(root, draft)
+                discard_draft(root, draft)
         if not there:
             _copy(result, root, publication, draft=draft, replace=conflict == "replace", beat=beat)
     return publication.below(outbox)
@@ -146,9 +145,3 @@ def _free(folder: int, wanted: bytes, conflict: Conflict) -> bytes:
     if conflict == "skip":
         raise NameTaken(f"{printable(wanted)}: the outbox has a file of this name; conflict is skip")
     return next(name for number in count(2) if look(folder, name := numbered(wanted, number)) is None)
-
-
-def _discard_draft(root: int, draft: str) -> None:
-    with folder_below(root, [TEMP], create=True) as temp:
-        discard(temp, os.fsencode(draft))
-        discard(temp, os.fsencode(f"{draft}.claim"))

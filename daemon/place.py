@@ -159,6 +159,13 @@ def discard(folder: int, name: bytes) -> None:
         os.unlink(name, dir_fd=folder)
 
 
+def discard_draft(root: int, draft: str) -> None:
+    """Remove what a crash left of a `draft` whose file turned out to be in place already."""
+    with suppress(FileNotFoundError), folder_below(root, [TEMP]) as temp:
+        discard(temp, os.fsencode(draft))
+        discard(temp, os.fsencode(f"{draft}.claim"))
+
+
 def move_free(source: int, old: bytes, target: int, new: bytes) -> None:
     """Rename `old` in the open folder `source` to `new` in `target`, which nothing may have.
 

@@ -1,14 +1,15 @@
 import errno
 import hashlib
 import os
-import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from killing import dies_at
 
 from darkroom.daemon import place as place_module
 from darkroom.daemon.outbox import Conflict, Publication, choose, is_published, publish
@@ -16,7 +17,6 @@ from darkroom.daemon.place import NameTaken
 from darkroom.pipelines.errors import Stopped, Unavailable
 
 DATA = os.urandom(300_000)
-SYSTEM_CALLS = ("open", "fsync", "mkdir", "rename", "link", "unlink", "copy_file_range", "sendfile", "fchown")
 
 
 def no_beat() -> None:
@@ -52,34 +52,6 @@ def files(outbox: Path) -> dict[str, bytes]:
     return {str(path.relative_to(outbox)): path.read_bytes() for path in found}
 
 
-def dies_at(step: int, work: Callable[[], object]) -> bool:
-    """Run `work` in a child that kills itself before its system call number `step`; tell whether it came so far."""
-    child = os.fork()
-    if child:
-        _, status = os.waitpid(child, 0)
-        assert status == 0 or os.WTERMSIG(status) == signal.SIGKILL
-        return status != 0
-    left = [step]
-
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*arguments, **options)
-
-        return call
-
-    for name in SYSTEM_CALLS:
-        setattr(os, name, counted(getattr(os, name)))
-    place_module._rename_free = counted(place_module._rename_free)  # type: ignore[assignment]
-    try:
-        work()
-    except BaseException:
-        os._exit(1)
-    os._exit(0)
-
-
 def test_a_result_is_published_under_its_name_and_stays_in_the_work_folder(result: Path, outbox: Path) -> None:
     publication = chosen(result, outbox)
     assert publication == Publication(name=b"a/film.mkv", size_bytes=len(DATA), sha256=hashlib.sha256(DATA).hexdigest())
@@ -96,8 +68,9 @@ def test_publishing_again_changes_nothing(result: Path, outbox: Path) -> None:
     assert (first.st_ino, first.st_mtime_ns) == (second.st_ino, second.st_mtime_ns)
 
 
-@pytest.mark.parametrize("conflict", ["number", "replace"])
-@pytest.mark.parametrize("way", ["rename", "link", "claim"])
+@pytest.mark.parametrize(
+    ("conflict", "way"), [("number", "rename"), ("number", "link"), ("number", "claim"), ("replace", "rename")]
+)
 def test_killed_before_any_system_call_publishing_is_finished_by_the_next_run(
     result: Path, outbox: Path, conflict: Conflict, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,7 +88,7 @@ def test_killed_before_any_system_call_publishing_is_finished_by_the_next_run(
         if conflict == "replace":
             (outbox / f"{step}/film.mkv").write_bytes(b"old")
         publication = chosen(result, outbox, name, conflict)
-        died = dies_at(step, lambda p=publication: published(result, outbox, p, conflict))
+        died = dies_at(step, partial(published, result, outbox, publication, conflict))
         left = (outbox / f"{step}/film.mkv").read_bytes() if (outbox / f"{step}/film.mkv").exists() else None
         # A claim's empty file is the one thing that may be seen besides nothing, the old and the new file.
         assert left in ({"replace": b"old"}.get(conflict), DATA) or (way == "claim" and left == b"")

@@ -1,0 +1,150 @@
+"""What becomes of a source once its result is published: kept, moved or deleted.
+
+Nothing here fails a job. The result is out, and a source left where it is harms nobody: the inbox knows it as
+done. So whatever is in doubt keeps the source and is told as a warning. Folders that become empty in the inbox
+are left: somebody may be about to put the next file there.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from darkroom.daemon.config import Folder
+from darkroom.daemon.filesystem import Stat, fresh_stat, opened, opened_folder
+from darkroom.daemon.job import Job, printable
+from darkroom.daemon.marker import INBOX
+from darkroom.daemon.names import numbered
+from darkroom.daemon.outbox import Publication, is_published
+from darkroom.daemon.place import (
+    NOT_HERE,
+    Beat,
+    NameTaken,
+    copier,
+    digest,
+    discard_draft,
+    folder_below,
+    is_there,
+    look,
+    move_free,
+    place,
+    split,
+)
+from darkroom.daemon.sidecar import ENDINGS, sidecar_signature
+from darkroom.pipelines.errors import Unavailable
+
+NAME_LIMIT_BYTES = 255  # originals keep their names, whatever they look like
+
+
+def settle_original(job: Job, folder: Folder, publication: Publication, *, beat: Beat) -> str:
+    """Do with the source of `job` what `folder.originals` says and return "", or why it was kept after all.
+
+    Call it when the result is published; may be called again after a crash: a source that is gone is settled.
+    A sidecar goes the same way. A file added by its absolute path is always kept.
+    """
+    if folder.originals == "keep" or job.path.startswith(b"/"):
+        return ""
+    try:
+        if not is_published(folder.outbox, publication):
+            return f"{job.name}: original kept: {printable(publication.name)} is not in the outbox as it was published"
+        with opened_folder(folder.inbox) as inbox:
+            return _settle(job, folder, inbox, beat)
+    except (OSError, Unavailable) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        return f"{job.name}: original kept: {reason}; {folder.originals} it by hand"
+
+
+def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
+    if look(root, INBOX.encode()) is None:
+        return f"{job.name}: original kept: the inbox is offline; {folder.originals} it by hand"
+    parents, name = split(job.path)
+    with folder_below(root, parents) as place_of_source:
+        found = _state(place_of_source, name)
+        if found is None:
+            return ""  # an earlier run got so far, or a person did it
+        sidecars = [name + ending for ending in ENDINGS if job.sidecar and look(place_of_source, name + ending)]
+        if why := _why_kept(job, found, [_state(place_of_source, sidecar) for sidecar in sidecars[:1]]):
+            return f"{job.name}: original kept: {why}"
+        if folder.originals == "delete":
+            for gone in (name, *sidecars):  # the source first: without it a sidecar means nothing
+                os.unlink(gone, dir_fd=place_of_source)
+        else:
+            _move(place_of_source, name, sidecars, folder, job, beat)
+        os.fsync(place_of_source)
+    return ""
+
+
+def _why_kept(job: Job, found: Stat, sidecars: Sequence[Stat | None]) -> str:
+    """Say why the source must stay, "" if it need not.
+
+    The inode is not compared: servers hand out new ones, and size and mtime in nanoseconds tell versions apart.
+    """
+    if not found.regular:
+        return "it is a link or folder, and only files are moved or deleted"
+    if (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
+        return "it changed while it was processed"
+    if any(sidecar and sidecar_signature(sidecar.signature) != job.sidecar for sidecar in sidecars):
+        return "its sidecar changed while it was processed"
+    return ""
+
+
+def _state(folder: int, name: bytes) -> Stat | None:
+    try:
+        return fresh_stat(name, folder, "")
+    except FileNotFoundError:
+        return None
+
+
+def _move(source: int, name: bytes, sidecars: Sequence[bytes], folder: Folder, job: Job, beat: Beat) -> None:
+    """Move the file and its sidecars to the originals folder, below the same folders as in the inbox."""
+    parents, _ = split(job.path)
+    target = _originals_folder(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    with opened_folder(target) as root:
+        # The sidecar first: after a crash in between the source is still there to say what is left to do.
+        for old in (*sidecars, name):
+            _move_one(source, old, root, parents, draft=f"JOB-{job.id}.original", beat=beat)
+
+
+def _originals_folder(folder: Folder) -> Path:
+    return folder.originals_folder or folder.outbox.parent / "originals" / folder.name
+
+
+def _move_one(source: int, old: bytes, root: int, parents: list[bytes], *, draft: str, beat: Beat) -> None:
+    """Move `old` to the first free name; a copy of it that a crash left there counts as moved."""
+    with folder_below(root, parents, create=True) as target:
+        for number in count(1):
+            new = numbered(old, number, NAME_LIMIT_BYTES)
+            if look(target, new) is None:
+                with suppress(NameTaken, FileExistsError):  # somebody was faster: the next number
+                    _move_to(source, old, root, [*parents, new], target, draft=draft, beat=beat)
+                    return
+            elif _is_copy(source, old, target, new, beat):
+                os.fsync(target)
+                discard_draft(root, draft)
+                os.unlink(old, dir_fd=source)
+                return
+
+
+def _is_copy(source: int, old: bytes, target: int, new: bytes, beat: Beat) -> bool:
+    found = look(target, new)
+    with opened(old, source) as file:
+        size = os.fstat(file).st_size
+        if found is None or found.st_size != size:
+            return False
+        return is_there(target, new, size, digest(file, beat), beat)
+
+
+def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int, *, draft: str, beat: Beat) -> None:
+    """Rename `old`, or where that cannot be (another file system): copy, verify, and only then unlink."""
+    try:
+        move_free(source, old, target, path[-1])
+        os.fsync(target)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        with opened(old, source) as file:
+            write = copier(file, sha256=digest(file, beat), keep_times=True, beat=beat)
+            place(root, b"/".join(path), write, draft=draft)
+        os.unlink(old, dir_fd=source)

@@ -1,0 +1,206 @@
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import pytest
+from killing import dies_at
+
+from darkroom.daemon import place as place_module
+from darkroom.daemon.config import Folder
+from darkroom.daemon.filesystem import fresh_stat
+from darkroom.daemon.job import Job, NewJob
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.originals import settle_original
+from darkroom.daemon.outbox import Publication
+from darkroom.daemon.sidecar import sidecar_signature
+from darkroom.daemon.states import State
+
+FILM = os.urandom(200_000)
+
+
+class Place:
+    """An inbox with `a/film.avi` whose result is published, and the job of it."""
+
+    def __init__(self, base: Path, originals: Path, policy: Literal["keep", "move", "delete"]) -> None:
+        self.inbox, self.outbox, self.originals = base / "inbox", base / "outbox", originals
+        for folder in (self.inbox / "a", self.outbox):
+            folder.mkdir(parents=True)
+        (self.inbox / ".darkroom-inbox").touch()
+        (self.outbox / "film.mkv").write_bytes(b"result")
+        self.publication = Publication(name=b"film.mkv", size_bytes=6, sha256="")
+        self.film, self.sidecar = self.inbox / "a/film.avi", self.inbox / "a/film.avi.yaml"
+        self.folder = Folder(
+            name="films",
+            pipeline="upscale",
+            inbox=self.inbox,
+            outbox=self.outbox,
+            originals=policy,
+            originals_folder=originals,
+        )
+        self.journal = Journal(base / "journal.db")
+
+    def drop(self, path: bytes = b"a/film.avi", data: bytes = FILM, sidecar: str = "") -> Job:
+        target = self.inbox / os.fsdecode(path)
+        target.write_bytes(data)
+        os.utime(target, ns=(10**18, 10**18 + 123_456_789))
+        if sidecar:
+            self.sidecar.write_text(sidecar)
+        signature = fresh_stat(os.fsencode(target), 0, "").signature
+        side = fresh_stat(os.fsencode(self.sidecar), 0, "").signature if sidecar else None
+        new = NewJob(
+            folder="films",
+            pipeline="upscale",
+            path=path,
+            signature=signature,
+            sidecar=sidecar_signature(side) if side else "",
+        )
+        [number] = self.journal.enqueue([new], now=0)
+        return self.journal.move(number, State.CANCELLED, "so that the path can be used again", now=0)
+
+    def settle(self, job: Job) -> str:
+        return settle_original(job, self.folder, self.publication, beat=lambda: None)
+
+    def moved(self) -> dict[str, bytes]:
+        found = (path for path in self.originals.rglob("*") if path.is_file())
+        return {str(path.relative_to(self.originals)): path.read_bytes() for path in found}
+
+
+@pytest.fixture(params=["same disk", "another disk"])
+def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    with TemporaryDirectory(dir="/dev/shm" if request.param == "another disk" else tmp_path) as folder:
+        if request.param == "another disk" and Path(folder).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("/dev/shm is not another file system here")
+        yield Path(folder) / "originals"
+
+
+@pytest.fixture
+def moving(tmp_path: Path, originals: Path) -> Place:
+    return Place(tmp_path, originals, "move")
+
+
+@pytest.fixture
+def deleting(tmp_path: Path) -> Place:
+    return Place(tmp_path, tmp_path / "originals", "delete")
+
+
+def test_keep_touches_nothing(tmp_path: Path) -> None:
+    keeping = Place(tmp_path, tmp_path / "originals", "keep")
+    assert keeping.settle(keeping.drop()) == ""
+    assert keeping.film.exists()
+
+
+def test_a_moved_original_keeps_its_folders_content_and_time(moving: Place) -> None:
+    assert moving.settle(moving.drop()) == ""
+    assert moving.moved() == {"a/film.avi": FILM}
+    assert (moving.originals / "a/film.avi").stat().st_mtime_ns == 10**18 + 123_456_789
+    assert not moving.film.exists()
+    assert (moving.inbox / "a").is_dir()  # empty folders stay
+
+
+def test_an_unchanged_sidecar_goes_along(moving: Place) -> None:
+    moving.settle(moving.drop(sidecar="scale: 4"))
+    assert moving.moved() == {"a/film.avi": FILM, "a/film.avi.yaml": b"scale: 4"}
+    assert list((moving.inbox / "a").iterdir()) == []
+
+
+def test_a_name_taken_among_the_originals_is_numbered_and_never_replaced(moving: Place) -> None:
+    for data in (FILM, FILM[::-1], b"short"):
+        assert moving.settle(moving.drop(data=data)) == ""
+    assert moving.moved() == {"a/film.avi": FILM, "a/film (2).avi": FILM[::-1], "a/film (3).avi": b"short"}
+
+
+def test_names_of_any_bytes_are_moved_as_they_are(moving: Place) -> None:
+    for name in (b"bad\xff\nname.avi", b"n" * 255):
+        assert moving.settle(moving.drop(name)) == ""
+        assert Path(os.fsdecode(os.fsencode(moving.originals) + b"/" + name)).read_bytes() == FILM
+
+
+def test_a_deleted_original_goes_with_its_sidecar(deleting: Place) -> None:
+    assert deleting.settle(deleting.drop(sidecar="scale: 4")) == ""
+    assert list((deleting.inbox / "a").iterdir()) == []
+
+
+def test_settling_again_is_fine(deleting: Place) -> None:
+    job = deleting.drop()
+    assert (deleting.settle(job), deleting.settle(job)) == ("", "")
+
+
+@pytest.mark.parametrize("way", ["rename", "link"])
+def test_killed_before_any_system_call_moving_is_finished_by_the_next_run(
+    moving: Place, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "link":
+        monkeypatch.setattr(place_module, "_rename_free", refuse)
+    for step in range(100):
+        job = moving.drop(b"%d.avi" % step)
+        source, moved = moving.inbox / f"{step}.avi", moving.originals / f"{step}.avi"
+        died = dies_at(step, partial(moving.settle, job))
+        assert source.exists() or moved.read_bytes() == FILM
+        assert moving.settle(job) == ""
+        assert not source.exists()
+        assert moving.moved() == {f"{number}.avi": FILM for number in range(step + 1)}
+        if not died:
+            assert step > 4
+            return
+    pytest.fail("never came to its end")
+
+
+@pytest.mark.parametrize("policy", ["move", "delete"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda place: place.film.write_bytes(FILM + b"more"), "it changed while it was processed"),
+        (lambda place: os.utime(place.film, ns=(0, 10**18)), "it changed while it was processed"),
+        (lambda place: place.sidecar.write_text("scale: 2 # now"), "its sidecar changed"),
+        (lambda place: (place.outbox / "film.mkv").write_bytes(b"res"), "not in the outbox as it was published"),
+        (lambda place: (place.outbox / "film.mkv").unlink(), "not in the outbox as it was published"),
+        (lambda place: (place.inbox / ".darkroom-inbox").unlink(), "the inbox is offline"),
+    ],
+    ids=["longer", "other time", "sidecar", "result cut", "result gone", "inbox offline"],
+)
+def test_in_any_doubt_the_original_is_kept_with_a_warning(
+    tmp_path: Path, policy: Literal["move", "delete"], change: Any, reason: str
+) -> None:
+    place = Place(tmp_path, tmp_path / "originals", policy)
+    job = place.drop(sidecar="scale: 4")
+    change(place)
+    assert reason in place.settle(job)
+    assert place.film.exists() and place.sidecar.exists()
+
+
+@pytest.mark.parametrize("policy", ["move", "delete"])
+def test_a_link_put_in_place_of_the_source_or_its_folder_is_not_followed(
+    tmp_path: Path, policy: Literal["move", "delete"]
+) -> None:
+    place = Place(tmp_path, tmp_path / "originals", policy)
+    job = place.drop()
+    outside = tmp_path / "outside"
+    place.film.parent.rename(outside)
+    place.film.parent.symlink_to(outside)
+    assert "original kept" in place.settle(job)
+    place.film.parent.unlink()
+    place.film.parent.mkdir()
+    place.film.symlink_to(outside / "film.avi")
+    assert "it is a link" in place.settle(job)
+    assert (outside / "film.avi").read_bytes() == FILM
+
+
+def test_a_file_added_by_its_absolute_path_is_kept(deleting: Place) -> None:
+    job = replace(deleting.drop(), path=os.fsencode(deleting.film))
+    assert deleting.settle(job) == ""
+    assert deleting.film.exists()
+
+
+def test_an_originals_folder_that_cannot_be_made_keeps_the_original(moving: Place) -> None:
+    job = moving.drop()
+    moving.originals.write_text("a file stands here")
+    assert "original kept: File exists; move it by hand" in moving.settle(job)
+    assert moving.film.exists()
+
+
+def refuse(*_: Any) -> None:
+    raise OSError(22, "Invalid argument")
