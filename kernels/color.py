@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from darkroom.kernels.resize import doubled
+
 Matrix = Literal["bt601", "bt709", "bt2020"]
 Siting = Literal["left", "center", "topleft"]
 Planes = tuple[Tensor, Tensor, Tensor]
@@ -97,24 +99,6 @@ def to_planes(rgb: Tensor, yuv: YUV) -> Planes:
             c = halved(c, -1, cosited=yuv.siting != "center")
         planes.append(c.add_(128.5).clamp_(0, 255).to(torch.uint8))
     return y.clamp_(0, 255).to(torch.uint8), planes[0], planes[1]
-
-
-def doubled(c: Tensor, dim: int, *, cosited: bool) -> Tensor:
-    """Give `c` with twice the samples along `dim`, linearly interpolated, continued by its outermost ones."""
-    before, after = neighbours(c, dim)
-    if cosited:
-        first, second = c, (c + after).div_(2)
-    else:
-        first, second = torch.lerp(c, before, 0.25), torch.lerp(c, after, 0.25)
-    return torch.stack((first, second), dim).flatten(dim - 1, dim)
-
-
-def neighbours(c: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Give the sample before and the sample after each along `dim`; at the ends, the sample itself."""
-    size = c.shape[dim]
-    before = torch.cat((c.narrow(dim, 0, 1), c.narrow(dim, 0, size - 1)), dim)
-    after = torch.cat((c.narrow(dim, 1, size - 1), c.narrow(dim, size - 1, 1)), dim)
-    return before, after
 
 
 def halved(x: Tensor, dim: int, *, cosited: bool) -> Tensor:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -64,7 +65,10 @@ def load(
     model: str, backend: Backend, precision: Precision, device: str, passes: tuple[int, ...], threads: int
 ) -> tuple[nets.Net, ...]:
     """Give one net for each of `passes`, all from one weight file. Raises Unavailable."""
-    log.info("model %s: %s in %s on %s, %d threads", model, backend, precision, device, threads)
+    # What the plan decided is said once, with what would be faster: never silently slow.
+    faster = backend == "torch" and device == "cpu" and (precision == "fp32" or model == "photo")
+    hint = "; faster with ncnn: pip install 'darkroomd[ncnn]'" if faster and find_spec("ncnn") is None else ""
+    log.info("model %s: %s in %s on %s, %d threads%s", model, backend, precision, device, threads, hint)
     if backend == "torch":
         return tuple(nets.load(model, scale=scale, device=device, precision=precision) for scale in passes)
     try:

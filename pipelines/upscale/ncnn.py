@@ -18,7 +18,7 @@ from torch import Tensor
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.models import MODELS
 from darkroom.pipelines.upscale.nets import Net, Tensors
-from darkroom.pipelines.upscale.weights.read import read_weights
+from darkroom.pipelines.upscale.weights.embedded import read_weights
 
 Field = float | str
 

@@ -77,13 +77,27 @@ def test_three_times_is_four_times_reduced(bunny: VideoFacts, frame: Tensor) -> 
     assert torch.equal(enlarged(nets, corner, sizes), resize(enlarged(nets, corner, full), 60, 72))
 
 
-def test_a_model_is_loaded_once_and_its_choice_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_is_loaded_once_and_its_choice_said_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     load.cache_clear()
+    monkeypatch.setattr("darkroom.pipelines.upscale.enlarge.find_spec", lambda name: object())
     with caplog.at_level(logging.INFO):
         first = load("fast", "torch", "fp32", "cpu", (2,), 1)
         again = load("fast", "torch", "fp32", "cpu", (2,), 1)
     assert first is again
     assert [record.getMessage() for record in caplog.records] == ["model fast: torch in fp32 on cpu, 1 threads"]
+
+
+def test_what_would_be_faster_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.pipelines.upscale.enlarge.find_spec", lambda name: None)
+    load.cache_clear()
+    with caplog.at_level(logging.INFO):
+        load("photo", "torch", "bf16", "cpu", (2,), 1)
+        load("fast", "torch", "bf16", "cpu", (2,), 1)
+    slow, quick = (record.getMessage() for record in caplog.records)
+    assert slow.endswith("faster with ncnn: pip install 'darkroomd[ncnn]'")
+    assert "faster" not in quick
 
 
 def test_only_one_model_stays_warm() -> None:

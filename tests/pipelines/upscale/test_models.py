@@ -2,7 +2,7 @@ import pytest
 
 from darkroom.pipelines.upscale.models import MODELS, Model
 from darkroom.pipelines.upscale.options import Options
-from darkroom.pipelines.upscale.weights.read import FOLDER, read_weights
+from darkroom.pipelines.upscale.weights.embedded import FOLDER, read_weights
 
 
 def test_every_model_of_the_options_is_here() -> None:

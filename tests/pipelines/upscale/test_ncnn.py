@@ -4,7 +4,7 @@ import torch
 from darkroom.kernels.strips import in_strips
 from darkroom.pipelines.upscale import nets
 from darkroom.pipelines.upscale.models import MODELS
-from darkroom.pipelines.upscale.weights.read import read_weights
+from darkroom.pipelines.upscale.weights.embedded import read_weights
 
 pytest.importorskip("ncnn", reason="ncnn is not installed: pip install 'darkroomd[ncnn]'")
 
@@ -47,3 +47,18 @@ def test_the_graph_reads_every_number_of_the_weights() -> None:
         tags = graph.numbers.count(b"\0\0\0\0")
         numbers = sum(map(len, graph.numbers)) // 4 - tags
         assert numbers == sum([value.numel() for value in read_weights(MODELS[name]).values()])
+
+
+def test_the_number_of_threads_does_not_change_a_bit() -> None:
+    """A resumed job may find another number of cores."""
+    frame = torch.rand(1, 3, 70, 50, generator=torch.Generator().manual_seed(10))
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(backend.load("photo", scale=2)(frame))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])

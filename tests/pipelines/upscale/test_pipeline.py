@@ -11,10 +11,11 @@ from darkroom.pipelines.base import Segment, Tick
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 from darkroom.pipelines.upscale.enlarge import Enlarge, Planes
 from darkroom.pipelines.upscale.options import Options
-from darkroom.pipelines.upscale.pipeline import Upscale, process
+from darkroom.pipelines.upscale.pipeline import Upscale, process, source_planes
 from darkroom.pipelines.upscale.plan import UpscalePlan
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.probe import probe
+from darkroom.pipelines.video.read import Picture, read
 
 FAST = Upscale(Options(model="fast", segment_frames=40, preset="ultrafast"))
 
@@ -112,6 +113,18 @@ def test_a_source_that_vanishes_reaches_the_caller_and_every_thread_ends(plan: U
     with FAST.open(gone) as make, pytest.raises((Unavailable, Rejected), match="gone"):
         make(gone.segments[0], None, tmp_path / "part.mp4", silent)
     assert active_count() == threads
+
+
+def test_pictures_that_cannot_be_decoded_are_counted_in_the_log(
+    bunny: VideoFacts, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_badly(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
+        for index, picture in enumerate(read(facts, start, stop)):
+            yield replace(picture, repeated=index in (2, 3))
+
+    monkeypatch.setattr("darkroom.pipelines.upscale.pipeline.read", read_badly)
+    assert len(list(source_planes(bunny, Segment(0, 0, 6)))) == 6
+    assert caplog.messages == ["bunny.mp4: 2 of frames 0 to 5 cannot be decoded; the picture before is shown instead"]
 
 
 def test_a_part_that_cannot_be_written_is_unavailable_and_every_thread_ends(plan: UpscalePlan, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from darkroom.pipelines.upscale.models import MODELS
+from darkroom.pipelines.upscale.weights.embedded import FOLDER
 from darkroom.pipelines.upscale.weights.make_weights import (
     FP16_TAG,
     SOURCES,
@@ -13,7 +14,6 @@ from darkroom.pipelines.upscale.weights.make_weights import (
     read_anime4k,
     read_ncnn,
 )
-from darkroom.pipelines.upscale.weights.read import FOLDER
 
 PARAM = """7767517
 3 3

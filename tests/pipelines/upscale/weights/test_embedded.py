@@ -4,7 +4,7 @@ import pytest
 
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.models import MODELS, Model
-from darkroom.pipelines.upscale.weights.read import FOLDER, read_weights
+from darkroom.pipelines.upscale.weights.embedded import FOLDER, read_weights
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
