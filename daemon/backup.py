@@ -1,0 +1,124 @@
+"""Daily copies of the journal, and what is done at a start that finds it damaged."""
+
+import logging
+import re
+import shutil
+import sqlite3
+from contextlib import suppress
+from datetime import date, datetime
+from pathlib import Path
+
+from darkroom.daemon.journal import FILE, Journal
+from darkroom.daemon.parts import atomic, sync_folder
+from darkroom.pipelines.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+BACKUPS = "backups"
+BACKUP_NAME = re.compile(r"journal-\d{4}-\d\d-\d\d\.db")
+# SQLite's write-ahead log needs memory shared by all users. On SMB opening failed at once; on NFS it seemed to
+# work from one host, which is the trap.
+NETWORK = re.compile(r"nfs|cifs|smb|fuse|9p|ceph|gluster|afs|ncpfs")
+
+
+def open_or_recover(state: Path, *, kind: str = "") -> tuple[Journal, str]:
+    """Return the open journal below `state`, and in one sentence what had to be repaired, "" if nothing.
+
+    A damaged one is moved aside and the newest sound backup takes its place, or an empty one if there is none.
+    The same for one that is missing although there are backups of it.
+
+    kind: type of the file system below `state`; "" is taken for a local one
+    Raises Unavailable on a network file system, or if the journal is locked or cannot be read.
+    """
+    if NETWORK.match(kind):
+        raise Unavailable(f"{state}: {kind} cannot hold the journal safely; set `state` to a folder on a local disk")
+    state.mkdir(parents=True, exist_ok=True)
+    path = state / FILE
+    if not (fault := _fault(path)):
+        return Journal(path), ""
+    aside = _set_aside(path)
+    told = (
+        f"{path}: the journal was {fault}{f' and is kept as {aside.name}' if aside.exists() else ''}; {_restore(state)}"
+    )
+    log.error("%s", told)
+    return Journal(path), told
+
+
+def back_up(journal: Journal, state: Path, keep: int, today: date) -> Path | None:
+    """Write today's copy of `journal` below `state`, keep the newest `keep` copies, and return its path.
+
+    None if `keep` is 0; then older copies stay. A second call on one day replaces the first copy.
+    """
+    if keep == 0:
+        return None
+    folder = state / BACKUPS
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / f"journal-{today.isoformat()}.db"
+    with atomic(target) as draft:
+        draft.unlink(missing_ok=True)
+        journal.copy_to(draft)
+        if fault := damage(draft):
+            raise Unavailable(f"{target}: the copy is damaged ({fault}); is the disk well?")
+    # By name, not by the clock: a day that never was, from a clock set wrong, costs one place and no more.
+    for old in _backups(state)[keep:]:
+        old.unlink(missing_ok=True)
+    return target
+
+
+def damage(path: Path) -> str:
+    """Return what is wrong with the database at `path`, "" if it is sound. Raises Unavailable if it is locked."""
+    try:
+        with Journal(path) as journal:
+            return journal.damage()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+
+
+def _fault(path: Path) -> str:
+    """Say what is wrong with the journal at `path`, "" if it is sound or this is the first start."""
+    if path.exists() and path.stat().st_size:
+        found = damage(path)
+        return f"damaged ({found})" if found else ""
+    before = _backups(path.parent) or _beside(path, "-wal").exists()
+    return "missing or empty" if before else ""
+
+
+def _backups(state: Path) -> list[Path]:
+    """Return the copies, newest first."""
+    found = (state / BACKUPS).glob("journal-*.db")
+    return sorted((path for path in found if BACKUP_NAME.fullmatch(path.name)), reverse=True)
+
+
+def _restore(state: Path) -> str:
+    for backup in _backups(state):
+        with atomic(state / FILE) as draft:
+            shutil.copyfile(backup, draft)
+        if not (fault := damage(state / FILE)):
+            return f"restored from {backup.name}: files finished since then will be run again"
+        log.error("%s is damaged too: %s", backup, fault)
+        _remove(state / FILE)
+    return "there is no sound backup: it begins empty, and all files in the inboxes will be run again"
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename the journal to a name that is free, with its log and index.
+
+    A log left behind would be played into the restored journal, for SQLite does not see whose it is.
+    """
+    today = datetime.now().date().isoformat()
+    names = (f"{path.name}.damaged-{today}{end}" for end in ("", *(f"-{number}" for number in range(2, 1000))))
+    aside = next(path.with_name(name) for name in names if not path.with_name(name).exists())
+    for end in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            _beside(path, end).replace(_beside(aside, end))
+    sync_folder(path.parent)
+    return aside
+
+
+def _remove(path: Path) -> None:
+    for end in ("", "-wal", "-shm"):
+        _beside(path, end).unlink(missing_ok=True)
+
+
+def _beside(path: Path, end: str) -> Path:
+    return path.with_name(path.name + end)
