@@ -46,7 +46,7 @@ class Lookout:
         self._thread: threading.Thread | None = None
         self._began = 0.0
         self._due = 0.0
-        self._found: list[Look | Exception] = []
+        self._found: list[Look] = []
 
     def wake(self) -> None:
         """Make a look due now."""
@@ -63,13 +63,11 @@ class Lookout:
             self._thread.start()
 
     def finished(self) -> Look | None:
-        """Return the look that has ended since the last call, or None. Raises what the look raised."""
+        """Return the look that has ended since the last call, or None."""
         if self._thread is None or self._thread.is_alive():
             return None
         self._thread = None
         found = self._found.pop()
-        if isinstance(found, Exception):
-            raise found
         self._due = min(self._due, self._began + found.sighting.next_look_s)
         self.last = found
         return found
@@ -92,8 +90,10 @@ class Lookout:
     def _look(self, known: Mapping[bytes, Known]) -> None:
         try:
             self._found.append(self._look_once(known))
-        except Exception as error:
-            self._found.append(error)  # a bug: raised again in the main loop
+        except Exception as error:  # a bug here must not end the thread silently, nor stop the other folders
+            log.exception("%s: looking at it failed", self.folder.name)
+            why = f"{self.folder.inbox}: a bug in Darkroom: {type(error).__name__}: {error}; the log has the details"
+            self._found.append(Look(sighting=_nothing_seen(why), outbox=""))
 
     def _look_once(self, known: Mapping[bytes, Known]) -> Look:
         try:

@@ -4,6 +4,7 @@ It never imports torch and opens no media file, so nothing that a model or a cod
 """
 
 import logging
+import re
 import time
 from datetime import datetime
 from multiprocessing.connection import wait
@@ -28,6 +29,7 @@ from darkroom.daemon.states import BUSY
 from darkroom.daemon.units import show_seconds
 from darkroom.daemon.watch import Watcher
 from darkroom.daemon.wire import DRAIN
+from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -62,14 +64,20 @@ class Supervisor:
         self._watcher.start()
         self._systemd.ready()
         while not self._signals.stops and not (drain and self._nothing_left()):
-            self._look()
-            self._hear_crew()
-            self._answer_asks()
-            self._start_jobs()
-            self._housekeeping.follow_clock()
-            self._tell()
+            try:
+                self._go_round()
+            except Unavailable as error:  # the journal is locked, or its disk full: that passes
+                log.error("%s; trying again", error)
             self._pause()
         self._stop()
+
+    def _go_round(self) -> None:
+        self._look()
+        self._hear_crew()
+        self._answer_asks()
+        self._start_jobs()
+        self._housekeeping.follow_clock()
+        self._tell()
 
     # -- the steps of the loop -----------------------------------------------------------------------------------
 
@@ -97,7 +105,7 @@ class Supervisor:
             save_identities(self._config.state / IDENTITIES, self._identities)
 
     def _gate(self, folder: Folder, why: str) -> None:
-        if why != self._closed.get(folder.name, ""):
+        if _but_for_numbers(why) != _but_for_numbers(self._closed.get(folder.name, "")):
             log.info("%s: %s", folder.name, f"no job starts: {why}" if why else "jobs may start")
             for crew in self._crew:
                 if why and crew.job is not None and crew.job.folder == folder.name:
@@ -222,3 +230,8 @@ class Supervisor:
         self._watcher.stop()
         self._housekeeping.stop()
         self._picture.clear()
+
+
+def _but_for_numbers(cause: str) -> str:
+    """Return what tells one cause from another: seconds and free bytes change all the time."""
+    return re.sub(r"\d[\d.]*", "", cause)
