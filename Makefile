@@ -1,0 +1,58 @@
+# make demo       upscale a short clip and show where the result lies
+# make test       lint, types, import contracts, tests: what .ci/run runs
+# make            the same as make test
+# All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+PIP := .venv/bin/python -P -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := test
+.PHONY: test lint format bench demo picture install wheel clean
+
+test: lint
+	.venv/bin/pytest
+
+lint: .venv/dev
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: .venv/dev
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+demo: .venv/demo
+	.venv/bin/python bench/demo.py
+
+# The picture at the top of README.md.
+picture: .venv/demo
+	.venv/bin/python bench/demo.py --picture docs/before-after.png
+
+install: .venv/darkroom
+	@echo "The command is .venv/bin/darkroom; begin with: .venv/bin/darkroom init FOLDER"
+
+wheel: .venv/darkroom
+	.venv/bin/python -P -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf .venv build dist demo darkroomd.egg-info
+
+# Each file in .venv says what has been installed, so that the second run of a target is quick.
+.venv/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Darkroom needs Python 3.11 or newer, and this is " + sys.version.split()[0] + "; name another: make PYTHON=python3.12")'
+	@"$(PYTHON)" -c 'import ensurepip, venv' || { echo 'Python lacks its venv module; on Debian and Ubuntu: apt-get install python3-venv' >&2; exit 1; }
+	"$(PYTHON)" -m venv .venv
+	@touch $@
+
+.venv/darkroom: .venv/python pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+.venv/demo: .venv/darkroom
+	$(PIP) --editable '.[demo]'
+	@touch $@
+
+.venv/dev: .venv/darkroom
+	$(PIP) --editable '.[dev,demo,ncnn]'
+	@touch $@
