@@ -129,7 +129,12 @@ def _plan(facts: VideoFacts, container: Format, actions: list[Action]) -> Contai
     tags = {name for name, _ in facts.tags} - BRANDING
     covers = any(stream.kind == "picture" for stream in facts.streams)
     keyed = container != "mkv" and not tags <= COMMON_TAGS and not covers
-    warnings = [_loss(stream, container, action) for stream, action in zip(facts.streams, actions, strict=True)]
+    # mp4 keeps chapters as a text track, which comes along as data; they are written anew, not lost.
+    index_track = [stream for stream in facts.streams if stream.kind == "data" and stream.packets == facts.chapters]
+    warnings = [
+        "" if stream in index_track else _loss(stream, container, action)
+        for stream, action in zip(facts.streams, actions, strict=True)
+    ]
     if container != "mkv" and covers and tags - COMMON_TAGS:
         lost = ", ".join(sorted(tags - COMMON_TAGS))
         warnings.append(f"{container} holds a cover or free tags, not both: not kept are {lost}")

@@ -1,7 +1,8 @@
 """Which encoder makes a part, with what settings, and the writing of one part."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -96,6 +97,7 @@ def choose_encoder(
     """The settings for a result of `width` x `height` pixels, and what had to differ from the wish.
 
     Pure. Raises Rejected if no encoder takes pictures of that size.
+    Odd sizes must be padded by the caller where `pixel_format` shares chroma between pixels.
     """
     if max(width, height) > LARGEST:
         raise Rejected(
@@ -184,13 +186,24 @@ class PartWriter:
             if kind is None:
                 self._mux(None)
         finally:
-            self._container.close()
+            with self._reached():
+                self._container.close()
 
     def _mux(self, frame: VideoFrame | None) -> None:
-        try:
+        with self._reached():
             self._container.mux(self._stream.encode(frame))
-        except OSError as error:
-            raise Unavailable(f"{self._out}: {error.strerror}; is the disk full?") from error
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """The disk's and the GPU's failures become Unavailable."""
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise Unavailable(f"{self._out}: {error.strerror}; is the disk full?") from error
+            if self._settings.name.endswith("_nvenc"):
+                raise Unavailable(f"{self._settings.name}: {error.strerror}; is the GPU still there?") from error
+            raise
 
 
 def _add_encoder(container: OutputContainer, facts: VideoFacts, settings: EncoderSettings) -> VideoStream:

@@ -37,8 +37,10 @@ def join(
     with opened(facts.source) as source:
         try:
             _write(facts, settings, container, source, parts, out)
-        except OSError as error:
-            raise Unavailable(f"{out}: {error.strerror}; is the disk full?") from error
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise Unavailable(f"{out}: {error.strerror}; is the disk full?") from error
+            raise RuntimeError(f"{out}: the parts and streams cannot be joined: {error}") from error
     check(facts, settings, container, out)
 
 
@@ -65,7 +67,7 @@ def _write(
         _describe(facts, source, result)
         header = first.streams.video[0].codec_context.extradata
         depth = first.streams.video[0].codec_context.reorder_depth
-        others = copied_packets(source, copies, facts.origin * facts.time_base)
+        others = copied_packets(facts, source, copies)
         for packet in _interleaved(_video(facts, parts, video, header, depth), others):
             result.mux_one(packet)
 

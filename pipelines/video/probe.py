@@ -174,7 +174,7 @@ def _facts(
         ),
         chapters=len(container.chapters()),
         tags=tuple(container.metadata.items()),
-        video_tags=tuple(video.metadata.items()),
+        video_tags=_tags(video),
         disposition=int(video.disposition),
     )
 
@@ -231,8 +231,16 @@ def _stream_facts(stream: Stream, packets: int) -> StreamFacts:
         language=stream.language,
         packets=packets,
         disposition=int(stream.disposition),
-        tags=tuple(stream.metadata.items()),
+        tags=_tags(stream),
     )
+
+
+def _tags(stream: Stream) -> tuple[tuple[str, str], ...]:
+    """The stream's tags; mp4 reads a track's title as "name", but writes it only from "title"."""
+    tags = dict(stream.metadata)
+    if "name" in tags:
+        tags.setdefault("title", tags.pop("name"))
+    return tuple(tags.items())
 
 
 def _samples(source: Path, index: int, entries: Sequence[int]) -> list[VideoFrame]:

@@ -37,6 +37,10 @@ class _SeekMissed(Exception):
     """The demuxer landed behind the wanted frame, or decoding from there gave nothing in time."""
 
 
+class _Damaged(Exception):
+    """A packet could not be decoded while frame threads were at work."""
+
+
 def read(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
     """The pictures [start, stop) in display order: exactly `stop - start` of them.
 
@@ -48,7 +52,7 @@ def read(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
     file cannot be reached.
     """
     position, last = start, None
-    with closing(_from_best_entry(facts, start)) as frames:
+    with closing(_undamaged(facts, start)) as frames:
         for index, frame in frames:
             for _ in range(position, min(index, stop)):
                 yield Picture(planes=_planes(facts, last or frame), repeated=True)
@@ -63,25 +67,41 @@ def read(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
         yield Picture(planes=_planes(facts, last), repeated=True)
 
 
-def _from_best_entry(facts: VideoFacts, start: int) -> Numbered:
-    """The frames from one at or before `start` to the end of the file."""
+def _undamaged(facts: VideoFacts, start: int) -> Numbered:
+    """The frames from one at or before `start` to the end of the file; what is damaged is left out.
+
+    Frame threads are fast, but an error at the end of the file takes with it the good frames that were
+    still in the threads. And where frames are counted, an error must be told at its own packet.
+    """
+    latest = -1
+    try:
+        for index, frame in _from_best_entry(facts, start, frame_threads=facts.exact_times):
+            latest = index
+            yield index, frame
+    except _Damaged:
+        again = _from_best_entry(facts, start, frame_threads=False)
+        yield from ((index, frame) for index, frame in again if index > latest)
+
+
+def _from_best_entry(facts: VideoFacts, start: int, frame_threads: bool) -> Numbered:
     entries = facts.keyframes[: bisect_right(facts.keyframes, start)]
     # MPEG-TS seeks by guessing and may land behind its target: an earlier keyframe gets a try too.
     for entry in (entry for entry in (*entries[-1:], *entries[-4:-3]) if entry > 0):
         try:
-            yield from _from_entry(facts, entry, start)
+            yield from _from_entry(facts, entry, start, frame_threads)
             return
         except _SeekMissed:
             continue
     with opened(facts.source) as container:
-        yield from _numbered(facts, _stream(facts, container), container.demux(_stream(facts, container)))
+        stream = _stream(facts, container, frame_threads)
+        yield from _numbered(facts, stream, container.demux(stream), frame_threads)
 
 
-def _from_entry(facts: VideoFacts, entry: int, start: int) -> Numbered:
+def _from_entry(facts: VideoFacts, entry: int, start: int, frame_threads: bool) -> Numbered:
     with opened(facts.source) as container:
-        stream = _stream(facts, container)
+        stream = _stream(facts, container, frame_threads)
         container.seek(facts.pts[entry], stream=stream)
-        frames = _numbered(facts, stream, _from_keyframe(facts, container.demux(stream), start))
+        frames = _numbered(facts, stream, _from_keyframe(facts, container.demux(stream), start), frame_threads)
         first = next(frames, None)
         if first is None or first[0] > start:
             raise _SeekMissed
@@ -102,14 +122,13 @@ def _from_keyframe(facts: VideoFacts, packets: Packets, start: int) -> Packets:
             yield packet
 
 
-def _stream(facts: VideoFacts, container: InputContainer) -> VideoStream:
+def _stream(facts: VideoFacts, container: InputContainer, frame_threads: bool) -> VideoStream:
     stream = next(stream for stream in container.streams.video if stream.index == facts.index)
-    # Frame threads report a damaged packet at some later one; without times that place is all we have.
-    stream.thread_type = "AUTO" if facts.exact_times else "SLICE"
+    stream.thread_type = "AUTO" if frame_threads else "SLICE"
     return stream
 
 
-def _numbered(facts: VideoFacts, stream: VideoStream, packets: Packets) -> Numbered:
+def _numbered(facts: VideoFacts, stream: VideoStream, packets: Packets, frame_threads: bool) -> Numbered:
     """Decode `packets` and number the frames: by their time, or by counting from the first packet."""
     latest, lost, seen = -1, 0, 0
     for packet in packets:
@@ -118,6 +137,8 @@ def _numbered(facts: VideoFacts, stream: VideoStream, packets: Packets) -> Numbe
         except av.error.FFmpegError as error:
             if isinstance(error, OSError | MemoryError):
                 raise
+            if frame_threads:
+                raise _Damaged from error
             lost += 1
             continue
         for frame in frames:

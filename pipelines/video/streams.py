@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from darkroom.pipelines.video.containers import Action, ContainerPlan
 from darkroom.pipelines.video.facts import StreamFacts, VideoFacts
-from darkroom.pipelines.video.source import opened
+from darkroom.pipelines.video.source import blame, opened
 from darkroom.pipelines.video.subtitles import MOV_TEXT_HEADER, to_mov_text, to_subrip
 
 Timed = tuple[Fraction, "Packet[Any]"]  # (seconds by which packets are interleaved, packet)
@@ -68,20 +69,26 @@ def _attach_picture(facts: VideoFacts, stream: StreamFacts, result: OutputContai
     added.metadata.update({**dict(stream.tags), **added.metadata})
 
 
-def copied_packets(source: InputContainer, copies: dict[int, Copy], origin_s: Fraction) -> Iterator[Timed]:
+def copied_packets(facts: VideoFacts, source: InputContainer, copies: dict[int, Copy]) -> Iterator[Timed]:
     """(seconds, packet) of all copied streams in the order of the source, ready to be muxed.
 
-    origin_s: the time in the source that is the result's zero
+    Raises Rejected or Unavailable if the source fails on the way.
     """
-    streams = [stream for stream in source.streams if stream.index in copies]
     latest: dict[int, int] = {}
-    for packet in source.demux(streams) if streams else ():
-        if not packet.size:
-            continue
+    for packet in _demuxed(facts, source, [stream for stream in source.streams if stream.index in copies]):
         copy = copies[packet.stream_index]
-        time_s = _move(packet, origin_s, latest)
+        time_s = _move(packet, facts.origin * facts.time_base, latest)
         if copy.early or (packet.pts or 0) >= 0:
             yield from ((time_s, ready) for ready in _converted(packet, copy))
+
+
+def _demuxed(facts: VideoFacts, source: InputContainer, streams: list[Stream]) -> Iterator["Packet[Any]"]:
+    if not streams:
+        return
+    try:
+        yield from (packet for packet in source.demux(streams) if packet.size)
+    except av.error.FFmpegError as error:
+        raise blame(facts.source, error) from error
 
 
 def _converted(packet: "Packet[Any]", copy: Copy) -> Iterator["Packet[Any]"]:
