@@ -269,16 +269,20 @@ class _Look:
         return self._inbox._settling.still_s(version.path, marks, self._now)
 
     def _missing(self) -> tuple[int, ...]:
-        """Return the waiting jobs without a file; one that is there, if only ignored, is not missing."""
-        if not self._listing.complete:
-            return ()
+        """Return the waiting jobs whose file is gone, not just ignored by now or left out by a busy server."""
         waiting = {path: old for path, old in self._known.items() if old.state in (State.QUEUED, State.HELD)}
-        return tuple(old.job for path, old in waiting.items() if not self._accounted_for(path))
+        return tuple(old.job for path, old in waiting.items() if path not in self._listing.files and self._gone(path))
 
-    def _accounted_for(self, path: bytes) -> bool:
-        folders = [path[: index + 1] for index, byte in enumerate(path) if byte == ord("/")]
-        by_hand = path.startswith(b"/")  # added from elsewhere
-        return by_hand or path in self._listing.files or any(name in self._listing.reasons for name in (path, *folders))
+    def _gone(self, path: bytes) -> bool:
+        if path.startswith(b"/"):
+            return False  # added by hand from elsewhere
+        try:
+            fresh_stat(path, self._root, self._mount(path).kind)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            pass  # unreadable, or a server in trouble: nothing is concluded
+        return False
 
     def _wait(self, path: bytes, reason: str, seconds: float) -> None:
         """Note why a file waits: for some `seconds` only, or (math.inf) until somebody does something about it."""

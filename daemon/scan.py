@@ -13,7 +13,7 @@ from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Signature, printable
 from darkroom.daemon.sidecar import owner_of
 
-OURS = b".darkroom-"  # begins the names of our own markers and drafts
+OURS = ".darkroom-"  # begins the names of our own markers and drafts
 INNER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -26,7 +26,6 @@ class Listing:
     links: dict[bytes, bytes] = field(default_factory=dict)  # of the files: the path of the file behind the link
     reasons: dict[bytes, str] = field(default_factory=dict)  # why the others are not taken
     folders: int = 0  # looked into, the inbox itself included
-    complete: bool = True  # False: something could not be read, so what is not here may still be there
 
 
 def scan(root: int, inbox: Path, rules: Rules, *, max_depth: int, symlinks: bool) -> Listing:
@@ -97,7 +96,7 @@ class _Walk:
             os.close(handle)
 
     def _file(self, entry: os.DirEntry[str], path: bytes) -> None:
-        if entry.name.encode(errors="surrogateescape").startswith(OURS):
+        if entry.name.startswith(OURS):
             return
         owner = owner_of(path)
         is_sidecar = owner is not None and not self._rules.file(owner)
@@ -135,7 +134,6 @@ class _Walk:
 
     def _unread(self, path: bytes, error: OSError) -> None:
         self.found.reasons[path] = f"unreadable: {error.strerror}"
-        self.found.complete = False
 
 
 def _signature(seen: os.stat_result) -> Signature:

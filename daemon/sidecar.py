@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,16 @@ ENDINGS = (b".yaml", b".yml")
 MAX_BYTES = 64 * 2**10
 
 
-def sidecar_of(path: bytes, files: Container[bytes]) -> bytes | None:
+def sidecar_of(path: bytes, files: Collection[bytes]) -> bytes | None:
     """Return the sidecar of `path` among `files`, or None; .yaml goes before .yml."""
+    if not files:
+        return None  # the usual case, asked 100,000 times a scan
     return next((path + ending for ending in ENDINGS if path + ending in files), None)
 
 
 def owner_of(path: bytes) -> bytes | None:
     """Return the file that `path` would be the sidecar of, or None where the name is no sidecar's."""
-    ending = next((ending for ending in ENDINGS if path.endswith(ending)), None)
-    return path.removesuffix(ending) if ending else None
+    return path[: path.rindex(b".")] if path.endswith(ENDINGS) else None
 
 
 def sidecar_signature(signature: Signature) -> str:

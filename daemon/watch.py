@@ -8,6 +8,7 @@ died.
 import logging
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,7 @@ EVENTS: list[type[FileSystemEvent]] = [
 ]
 WATCHDOG_LOG = "watchdog.observers"  # parent of the two loggers that speak of overflows
 PROC = Path("/proc")
+LIMITS = ("fs.inotify.max_user_watches", "user.max_inotify_watches")  # of the machine, of a container
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,10 +125,15 @@ class Watcher:
     @property
     def limit(self) -> int:
         """Number of folders that all programs of this user may watch, 0 if unknown."""
-        try:
-            return int((self._proc / "sys/fs/inotify/max_user_watches").read_text())
-        except (OSError, ValueError):
-            return 0
+        return self._limit()[0]
+
+    def _limit(self) -> tuple[int, str]:
+        """Return the narrowest limit on watches and its name."""
+        found = []
+        for name in LIMITS:
+            with suppress(OSError, ValueError):
+                found.append((int((self._proc / "sys" / name.replace(".", "/")).read_text()), name))
+        return min(found, default=(0, LIMITS[0]))
 
     def problems(self) -> list[str]:
         """Return what keeps events from coming, one line each, with the remedy."""
@@ -135,10 +142,11 @@ class Watcher:
         found += [f"{root}: its watch died; it is made anew after the next scan" for root in alive if not alive[root]]
         there = sum(self._folders[root] for root in alive if alive[root])
         if there > (watches := self.watches):
-            enough = 2 ** (2 * there + self.limit).bit_length()
+            limit, name = self._limit()
+            enough = 2 ** (2 * there + limit).bit_length()
             found.append(
                 f"only {watches} of {there} folders are watched, the others wait for the scan: the limit is"
-                f" {self.limit}; raise it: sysctl fs.inotify.max_user_watches={enough}"
+                f" {limit}; raise it: sysctl {name}={enough}"
             )
         return found
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -339,6 +340,45 @@ def test_a_file_that_is_ignored_by_now_is_not_missing(tmp_path: Path) -> None:
     assert inbox_at(tmp_path / "in", ignore=["a.*"]).look(known, 0.0).missing == ()
 
 
+@pytest.mark.parametrize(("code", "missing"), [(2, (41,)), (20, (41,)), (5, ()), (13, ()), (116, ())])
+def test_a_job_is_missing_its_file_only_if_the_file_system_is_sure(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, code: int, missing: tuple[int, ...]
+) -> None:
+    path = put(inbox, "d/a.mkv")
+    known = as_known(settled(inbox).arrivals[0], State.QUEUED)
+    path.unlink()
+
+    def trouble(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("darkroom.daemon.inbox.fresh_stat", trouble)
+    assert inbox.look(known, 100.0).missing == missing
+
+
+def test_a_file_left_out_of_a_listing_is_not_missing(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(inbox, "a.mkv")
+    known = as_known(settled(inbox).arrivals[0], State.QUEUED)
+    real = os.scandir
+
+    @contextmanager
+    def forgetful(handle: int) -> Iterator[list[os.DirEntry[str]]]:
+        with real(handle) as entries:
+            yield [entry for entry in entries if entry.name != "a.mkv"]  # as servers do while a folder changes
+
+    monkeypatch.setattr(os, "scandir", forgetful)
+    found = inbox.look(known, 100.0)
+    assert (found.files, found.missing) == (0, ())
+
+
+def test_settling_tells_files_that_wait_for_time_from_those_that_wait_for_somebody(inbox: Inbox) -> None:
+    path = put(inbox, "a.mkv", b"")
+    put(inbox, "b.mkv.part")
+    assert not inbox.look(FRESH, 0.0).settling
+    path.write_bytes(b"film")
+    assert inbox.look(FRESH, 1.0).settling
+    assert not inbox.look(FRESH, 3.0).settling
+
+
 def test_arrivals_go_through_the_journal_once(inbox: Inbox, tmp_path: Path) -> None:
     put(inbox, "a.mkv")
     put(inbox, "bad\xff.mkv")
@@ -489,6 +529,54 @@ def test_a_dead_file_server_means_offline(inbox: Inbox, monkeypatch: pytest.Monk
     found = inbox.look(FRESH, 0.0)
     assert os.strerror(code) in found.offline
     assert found.waiting == {}
+
+
+MOUNTS = """
+import os, subprocess, sys
+from pathlib import Path
+from test_inbox import inbox_at, paths, put, settled, as_known
+from darkroom.daemon.states import State
+
+def run(*command): subprocess.run(command, check=True)
+def mount(at): run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", at)
+
+root = Path(sys.argv[1])
+root.mkdir()
+run("mount", "--make-rprivate", "/")
+mount(root)
+inbox = inbox_at(root)
+(root / "nas").mkdir()
+mount(root / "nas")
+put(inbox, "a.mkv")
+put(inbox, "nas/b.mkv")
+both = settled(inbox)
+known = {path: one for arrival in both.arrivals for path, one in as_known(arrival, State.QUEUED).items()}
+print(paths(both))
+run("umount", root / "nas")
+print(inbox.look(known, 100.0).missing)
+run("umount", root)  # would fail if a look had left anything open
+(root / "below.mkv").write_bytes(b"written below the mount point")
+away = settled(inbox, known, now=200.0)
+print(away.offline.partition(": ")[2].partition("?")[0], paths(away), away.missing)
+mount(root)  # another share in its place
+(root / "c.mkv").write_bytes(b"film")
+print(bool(inbox.look(known, 300.0).offline))
+"""
+
+
+MAY_MOUNT = shutil.which("unshare") is not None and not subprocess.run(["unshare", "--mount", "true"]).returncode
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="may not mount")
+def test_an_inbox_that_is_unmounted_is_offline(tmp_path: Path) -> None:
+    command = ["unshare", "--mount", sys.executable, "-c", MOUNTS, str(tmp_path / "in")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    assert done.stdout.splitlines() == [
+        "[b'a.mkv', b'nas/b.mkv']",
+        "(41,)",
+        "marker .darkroom-inbox is missing: is the share mounted [] ()",
+        "True",
+    ], done.stderr
 
 
 # -- network file systems --------------------------------------------------------------------------------------------

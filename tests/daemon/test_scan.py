@@ -40,7 +40,7 @@ def test_files_are_found_at_any_depth_with_their_signature(tmp_path: Path) -> No
     assert set(found.files) == {b"a.mkv", b"b/c/d.mp4"}
     signature, seen = found.files[b"b/c/d.mp4"], deep.stat()
     assert (signature.size_bytes, signature.mtime_ns, signature.inode) == (5, seen.st_mtime_ns, seen.st_ino)
-    assert (found.folders, found.reasons, found.complete) == (3, {}, True)
+    assert (found.folders, found.reasons) == (3, {})
 
 
 NAMES = [
@@ -183,7 +183,7 @@ from pathlib import Path
 import test_scan
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 found = test_scan.listing(Path(sys.argv[1]))
-print(sorted(found.files), sorted(found.reasons.items()), found.complete)
+print(sorted(found.files), sorted(found.reasons.items()))
 """
 
 
@@ -210,7 +210,7 @@ def test_an_unreadable_folder_is_a_reason_and_the_rest_is_found(open_tmp: Path) 
     command = [sys.executable, "-c", SCAN_AS_NOBODY, str(inbox)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
     expected = [(b"closed/", "unreadable: Permission denied"), (b"names/c.mkv", "unreadable: Permission denied")]
-    assert done.stdout.strip() == f"{[b'a.mkv']} {expected} False", done.stderr
+    assert done.stdout.strip() == f"{[b'a.mkv']} {expected}", done.stderr
 
 
 def test_an_inbox_that_is_gone_is_an_error(tmp_path: Path) -> None:

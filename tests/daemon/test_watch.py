@@ -1,11 +1,14 @@
 import logging
 import os
+import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from watchdog.observers.inotify_c import InotifyFD
+from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
 
 from darkroom.daemon import watch
 from darkroom.daemon.watch import Watcher
@@ -164,9 +167,7 @@ def test_an_overflow_has_all_inboxes_looked_at(watcher: Watcher, inbox: Path) ->
     woken_by(watcher, inbox)  # watchdog took up its watches again
 
 
-def _events(message: bytes) -> list[object]:
-    from watchdog.observers.inotify_c import InotifyEvent
-
+def _events(message: bytes) -> list[InotifyEvent]:
     return [InotifyEvent(*fields) for fields in InotifyFD._parse_event_buffer(message)]
 
 
@@ -222,6 +223,35 @@ def test_folders_beyond_the_limit_are_told_with_the_remedy(tmp_path: Path, inbox
         "only 100 of 301 folders are watched, the others wait for the scan: the limit is 100;"
         " raise it: sysctl fs.inotify.max_user_watches=1024"
     )
+
+
+SCARCE = """
+import sys
+from pathlib import Path
+from darkroom.daemon.watch import Watcher
+Path("/proc/sys/user/max_inotify_watches").write_text("100")
+watcher = Watcher()
+watcher.start()
+watcher.add(Path(sys.argv[1]), folders=301)
+print(*watcher.problems(), sep="\\n")
+watcher.stop()
+"""
+SCARCELY = ["unshare", "--user", "--map-root-user"]
+
+
+MAY_LIMIT = shutil.which("unshare") is not None and not subprocess.run([*SCARCELY, "true"]).returncode
+
+
+@pytest.mark.skipif(not MAY_LIMIT, reason="may not make a user namespace")
+def test_watchdog_hides_that_the_watches_ran_out_and_we_tell(inbox: Path) -> None:
+    for number in range(300):
+        (inbox / str(number)).mkdir()
+    command = [*SCARCELY, sys.executable, "-c", SCARCE, str(inbox)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == (
+        "only 100 of 301 folders are watched, the others wait for the scan: the limit is 100;"
+        " raise it: sysctl user.max_inotify_watches=1024\n"
+    ), done.stderr
 
 
 @pytest.mark.parametrize(
