@@ -11,13 +11,16 @@ from darkroom.daemon.schedule import is_open
 WISHES = ("on hold", "outside")  # a cause that begins so is somebody's wish, not a trouble
 
 
-def why_closed(config: Config, folder: Folder, offline: str, holds: Mapping[str, str], now: datetime) -> str:
+def why_closed(
+    config: Config, folder: Folder, offline: str, holds: Mapping[str, str], now: datetime, *, was_closed: bool
+) -> str:
     """Return the first cause that keeps the jobs of `folder` from starting, "" if there is none.
 
     offline: why its inbox or outbox cannot be used;  holds: reasons by folder name or EVERYTHING;  now: local time
+    was_closed: jobs wait already, and the disk must have some more than the reserve before they start
     """
     if reason := holds.get(EVERYTHING) or holds.get(folder.name):
         return f"on hold: {reason}"
     if not is_open(config.windows(folder), now):
         return f"outside its schedule ({', '.join(folder.schedule)})"
-    return offline or short_of(config.state, 0, config.disk.work_reserve)
+    return offline or short_of(config.state, 0, config.disk.work_reserve, waiting=was_closed)

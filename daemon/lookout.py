@@ -20,6 +20,7 @@ from darkroom.pipelines.errors import Unavailable
 log = logging.getLogger(__name__)
 
 HANGS_AFTER_S = 30.0
+NOT_LOOKED = "not looked at yet"
 IDENTITIES = "folders.json"
 
 
@@ -84,7 +85,7 @@ class Lookout:
         if self._thread is not None and since_s > HANGS_AFTER_S:
             return f"{self.folder.inbox}: has not answered for {show_seconds(since_s)}; is its file server up?"
         if self.last is None:
-            return "not looked at yet"
+            return NOT_LOOKED
         return self.last.sighting.offline or self.last.outbox
 
     def _look(self, known: Mapping[bytes, Known]) -> None:
@@ -113,7 +114,8 @@ class Lookout:
     def _why_no_outbox(self) -> str:
         outbox = self.folder.outbox
         away = marker.why_offline(outbox, marker.OUTBOX, self.identities[str(outbox)], self.folder.name)
-        return away or short_of(outbox, 0, self._config.disk.outbox_reserve)
+        waiting = self.last is not None and self.last.outbox != ""
+        return away or short_of(outbox, 0, self._config.disk.outbox_reserve, waiting=waiting)
 
 
 def _nothing_seen(why: str) -> Sighting:

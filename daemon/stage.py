@@ -1,12 +1,11 @@
 """The source a job reads: the file in the inbox or, from a network share, a copy of it in the work folder."""
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from darkroom.daemon.config import Folder
-from darkroom.daemon.filesystem import MOUNTINFO, Stat, fresh_stat, mount_at, opened, opened_folder, parse_mounts
+from darkroom.daemon.filesystem import MOUNTINFO, Stat, fresh_stat, mount_at, opened_folder, parse_mounts
 from darkroom.daemon.job import Job
 from darkroom.daemon.parts import atomic
 from darkroom.pipelines.errors import Stopped

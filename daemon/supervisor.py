@@ -6,19 +6,20 @@ It never imports torch and opens no media file, so nothing that a model or a cod
 import logging
 import re
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
 from darkroom.daemon.charge import crashed, exit_words
 from darkroom.daemon.clock import boot_id, unix_now, uptime
-from darkroom.daemon.config import Config, ConfigError, Folder, load
+from darkroom.daemon.config import Config, ConfigError, load
 from darkroom.daemon.crew import Crew, devices
 from darkroom.daemon.gate import why_closed
 from darkroom.daemon.housekeeping import Housekeeping
 from darkroom.daemon.intake import free_twins, take_in
 from darkroom.daemon.journal import EVERYTHING, Journal
-from darkroom.daemon.lookout import IDENTITIES, Look, Lookout
+from darkroom.daemon.lookout import IDENTITIES, NOT_LOOKED, Look, Lookout
 from darkroom.daemon.marker import load_identities, save_identities
 from darkroom.daemon.notify import Systemd
 from darkroom.daemon.parts import count_parts, work_folder
@@ -92,8 +93,7 @@ class Supervisor:
             if (look := lookout.finished()) is not None:
                 self._take_in(lookout, look)
             lookout.begin(self._journal)
-            offline = lookout.offline()
-            self._gate(lookout.folder, why_closed(self._config, lookout.folder, offline, holds, datetime.now()))
+            self._gate(lookout, holds)
 
     def _take_in(self, lookout: Lookout, look: Look) -> None:
         for job in take_in(self._journal, lookout.folder, look.sighting, unix_now()):
@@ -104,8 +104,12 @@ class Supervisor:
             self._identities |= lookout.identities
             save_identities(self._config.state / IDENTITIES, self._identities)
 
-    def _gate(self, folder: Folder, why: str) -> None:
-        if _but_for_numbers(why) != _but_for_numbers(self._closed.get(folder.name, "")):
+    def _gate(self, lookout: Lookout, holds: Mapping[str, str]) -> None:
+        folder, before = lookout.folder, self._closed.get(lookout.folder.name, "")
+        why = why_closed(
+            self._config, folder, lookout.offline(), holds, datetime.now(), was_closed=before not in ("", NOT_LOOKED)
+        )
+        if _but_for_numbers(why) != _but_for_numbers(before):
             log.info("%s: %s", folder.name, f"no job starts: {why}" if why else "jobs may start")
             for crew in self._crew:
                 if why and crew.job is not None and crew.job.folder == folder.name:
@@ -187,7 +191,7 @@ class Supervisor:
         self._lookouts = {
             folder.name: Lookout(folder, self._config, self._identities) for folder in self._config.folders
         }
-        self._closed = {name: "not looked at yet" for name in self._lookouts}
+        self._closed = {name: NOT_LOOKED for name in self._lookouts}
 
     def _reload(self) -> None:
         try:

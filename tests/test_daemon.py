@@ -69,7 +69,7 @@ def test_a_sidecar_overrides_the_options_of_its_file_and_a_faulty_one_is_named(t
     assert list(house.results()) == ["a.mp4"]
     assert any("b.mp4.yaml: scal: unknown key; did you mean scale?" in line for line in house.lines)
     report = json.loads(next(house.state.glob("reports/films/*.json")).read_text())
-    assert tuple(report["pipeline"]["size"]) == (384, 256)
+    assert (report["made"]["width"], report["made"]["height"]) == (384, 256)
 
 
 def test_the_same_content_twice_is_done_once_and_says_so(tmp_path: Path, clip: Path) -> None:

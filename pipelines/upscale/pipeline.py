@@ -70,7 +70,9 @@ class Upscale:
             "precision": plan.precision,
             "device": plan.device_kind,
             "passes": list(plan.sizes.passes),
-            "size": [plan.sizes.padded_width, plan.sizes.padded_height],
+            "scale": f"{plan.sizes.height / facts.height:g}",
+            "width": plan.sizes.padded_width,
+            "height": plan.sizes.padded_height,
             "encoder": {**encoder, "options": dict(plan.encoder.options)}
             | {name: str(encoder[name]) for name in ("sar", "frame_rate")},
             "container": plan.container.suffix,

@@ -138,7 +138,7 @@ def test_the_report_can_be_written_as_json_and_names_what_made_the_result(plan: 
     report = json.loads(json.dumps(FAST.report(plan)))
     assert report["model"] == "fast"
     assert report["weights_sha256"] == plan.weights_sha256
-    assert report["size"] == [640, 360]
+    assert (report["width"], report["height"], report["scale"]) == (640, 360, "2")
     assert report["source"]["frames"] == plan.facts.frames
     assert report["encoder"]["name"] == "libx264"
     assert report["encoder"]["options"]["preset"] == "ultrafast"
