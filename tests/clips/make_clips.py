@@ -48,7 +48,7 @@ def cut(source: Path, clip: Path) -> None:
                 small.pts, small.time_base = shown, Fraction(1, RATE)
                 shown += 1
                 written.mux(video.encode(small))
-            else:
+            elif isinstance(frame, av.AudioFrame):
                 for piece in stereo.resample(frame):
                     written.mux(sound.encode(piece))
         for piece in stereo.resample(None):

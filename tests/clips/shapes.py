@@ -6,7 +6,7 @@ from fractions import Fraction
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import pytest
@@ -46,7 +46,7 @@ def film(
     sound_late_s: Fraction = Fraction(0),
     muxing: Mapping[str, str] | None = None,
     setup: Callable[[VideoStream], None] = lambda stream: None,
-    extras: Callable[[OutputContainer], list[Packet]] = lambda container: [],
+    extras: "Callable[[OutputContainer], list[Packet[Any]]]" = lambda container: [],
 ) -> Path:
     """Write a film to `path`; its suffix chooses the container.
 
@@ -78,7 +78,7 @@ def film(
     return path
 
 
-def _sound(bunny: InputContainer, length_s: Fraction, late_s: Fraction) -> Iterator[Packet]:
+def _sound(bunny: InputContainer, length_s: Fraction, late_s: Fraction) -> "Iterator[Packet[Any]]":
     for packet in bunny.demux(audio=0):
         if packet.size and packet.pts is not None and packet.dts is not None:
             if packet.pts * packet.time_base > length_s:
@@ -88,9 +88,9 @@ def _sound(bunny: InputContainer, length_s: Fraction, late_s: Fraction) -> Itera
             yield packet
 
 
-def text(stream: Stream, start_ms: int, words: bytes) -> Packet:
+def text(stream: Stream, start_ms: int, words: bytes) -> "Packet[Any]":
     """One subtitle of 400 ms."""
-    packet = Packet(words)
+    packet: Packet[Any] = Packet(words)
     packet.stream, packet.time_base = stream, Fraction(1, 1000)
     packet.pts = packet.dts = start_ms
     packet.duration, packet.is_keyframe = 400, True
@@ -103,7 +103,7 @@ def rich_mkv(path: Path, *, styled: bool = True) -> Path:
     styled: with ASS subtitles beside the plain ones, and the font; mp4 could hold neither
     """
 
-    def extras(result: OutputContainer) -> list[Packet]:
+    def extras(result: OutputContainer) -> "list[Packet[Any]]":
         result.metadata.update({"title": "Bunny", "DIRECTOR": "Sacha"})
         result.set_chapters([chapter(1, 0, 500, "One"), chapter(2, 500, 1200, "Two")])
         packets = []

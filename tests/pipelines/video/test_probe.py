@@ -5,7 +5,6 @@ from pathlib import Path
 
 import av
 import pytest
-from av.packet import Packet
 from av.stream import Disposition
 from clips.shapes import B_FRAMES, BUNNY, FRAMES, film, installed_film, rich_mkv, tagged, turned
 
@@ -15,7 +14,7 @@ from darkroom.pipelines.video.probe import probe
 
 def test_probe_tells_what_the_clip_is() -> None:
     facts = probe(BUNNY)
-    assert (facts.width, facts.height, facts.sar, facts.frame_rate) == (320, 180, 1, 25)
+    assert (facts.width, facts.height, facts.sar, facts.frame_rate) == (320, 180, Fraction(1), Fraction(25))
     assert (facts.frames, facts.duration_s, facts.pixel_format, facts.matrix) == (132, 5.28, "yuv420p", "bt601")
     assert facts.exact_times
     assert facts.keyframes == (0, 48, 96)
@@ -133,6 +132,6 @@ def _only_cover(path: Path) -> None:
     with av.open(str(path), "w") as result, av.open(str(BUNNY)) as bunny:
         track = result.add_stream_from_template(bunny.streams.audio[0])
         result.add_attachment("cover.jpg", "image/jpeg", data)
-        packet: Packet = next(packet for packet in bunny.demux(audio=0) if packet.size)
+        packet = next(packet for packet in bunny.demux(audio=0) if packet.size)
         packet.stream = track
         result.mux(packet)
