@@ -254,6 +254,36 @@ def test_watchdog_hides_that_the_watches_ran_out_and_we_tell(inbox: Path) -> Non
     ), done.stderr
 
 
+NONE_LEFT = """
+import sys, threading
+from pathlib import Path
+from darkroom.daemon.watch import Watcher
+limit, files = Path("/proc/sys/user/max_inotify_watches"), Path("/proc/self/fd")
+watcher = Watcher()
+watcher.start()
+before = threading.active_count(), len(list(files.iterdir()))
+limit.write_text("0")
+watcher.add(Path(sys.argv[1]))
+print(*watcher.problems(), sep="\\n")
+print((threading.active_count(), len(list(files.iterdir()))) == before)
+limit.write_text("100")
+watcher.add(Path(sys.argv[1]))
+print(watcher.problems(), watcher.watches)
+watcher.stop()
+"""
+
+
+@pytest.mark.skipif(not MAY_LIMIT, reason="may not make a user namespace")
+def test_an_inbox_that_cannot_be_watched_at_all_is_told_and_watched_later(inbox: Path) -> None:
+    done = subprocess.run([*SCARCELY, sys.executable, "-c", NONE_LEFT, str(inbox)], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [
+        f"{inbox}: not watched, scanned only: no inotify watches left; double the limit: sysctl"
+        " fs.inotify.max_user_watches",
+        "True",  # no thread or open file is left behind
+        "[] 1",
+    ], done.stderr
+
+
 @pytest.mark.parametrize(
     ("error", "sysctl"),
     [
