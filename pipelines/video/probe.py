@@ -3,9 +3,11 @@
 import os
 import stat
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from math import floor
 from pathlib import Path
 from typing import cast
@@ -28,6 +30,7 @@ from darkroom.pipelines.video.timestamps import display_times, entry_points, fin
 SMALLEST, LARGEST = 16, 16_384  # pixels a side; the larger is the limit of H.264 encoders
 MOST_FRAMES = 2**31
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive; the others name the field that comes first
+LIE_FRAMES = 250  # pictures decoded to catch wrong times: some ten seconds, for a title may stand still
 SLACK_S = 0.5  # how much earlier than declared a whole file may end: headers round, and sound may be cut
 GUESSED_TIMES = ("avi", "mpeg")  # demuxers whose times are good enough to show, not to find a frame by
 COVER = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -116,13 +119,11 @@ def _demux(source: Path, container: InputContainer, video: VideoStream) -> dict[
 def _check_whole(source: Path, container: InputContainer, tracks: dict[int, _Track], cut: bool) -> None:
     """Compare what the header declares with what came; formats without a declared length cannot be told."""
     ends = [track.end_s for track in tracks.values() if track.end_s is not None]
-    starts = [track.first_s for track in tracks.values() if track.first_s is not None]
-    if not ends or not starts:
+    if not ends:
         raise Rejected(f"{spoken(source)}: the header is there but no pictures; is the copy whole?")
     if container.format.name == "mpegts":  # declares nothing, and a broken packet may come from the aerial
         return
-    declared = (container.duration or 0) / av.time_base
-    got = float(max(ends) - max(Fraction(0), min(starts)))
+    declared, got = (container.duration or 0) / av.time_base, float(max(ends))
     if declared - got > SLACK_S or cut:
         raise Rejected(f"{spoken(source)}: ends at {got:.1f} s of {declared:.1f} s; the copy is incomplete?")
 
@@ -137,7 +138,7 @@ def _facts(
     track = tracks[video.index]
     time_base, rate = _clock(source, video)
     times, own = _times(source, track, time_base, rate)
-    exact = own and container.format.name not in GUESSED_TIMES
+    exact = own and container.format.name not in GUESSED_TIMES and not _times_lie(source, video, track)
     keyframes = entry_points([time for time in track.pts if time is not None], track.keys) if exact else ()
     samples = _samples(source, video.index, [times[key] for key in keyframes])
     colors = _check_pictures(source, video, samples)
@@ -202,6 +203,20 @@ def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> 
     return display_times(track.pts, track.dts, step)
 
 
+def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
+    """Whether decoded pictures come with falling times.
+
+    Some cameras write an mp4 with B-frames as if it had none. The decoder then gives the pictures in the
+    right order with each other's times: the order is to be believed, and frames must be counted.
+    """
+    if not video.codec_context.reorder_depth or track.pts != track.dts:
+        return False
+    with opened(source) as container:
+        stream = _stream(container, video.index)
+        times = [frame.pts or 0 for frame in islice(_pictures(container, stream), LIE_FRAMES)]
+    return times != sorted(times)
+
+
 def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
     last = track.pts.index(times[-1]) if times[-1] in track.pts else -1
     return track.durations[last] if track.durations[last] > 0 else usual_step(times, step)
@@ -249,27 +264,27 @@ def _samples(source: Path, index: int, entries: Sequence[int]) -> list[VideoFram
     entries: ticks of the keyframes that can be sought
     """
     with opened(source) as container:
-        stream = next(stream for stream in container.streams.video if stream.index == index)
-        first = _next_picture(container, stream)
+        stream = _stream(container, index)
+        first = next(_pictures(container, stream), None)
         if first is None:
             raise Rejected(f"{spoken(source)}: no picture of its {stream.codec.canonical_name} video can be decoded")
         later = [entries[len(entries) * quarter // 4] for quarter in (1, 2, 3)] if len(entries) > 4 else []
         frames = [first]
         for time in later:
             container.seek(time, stream=stream)
-            frames += [frame] if (frame := _next_picture(container, stream)) else []
+            frames += islice(_pictures(container, stream), 1)
         return frames
 
 
-def _next_picture(container: InputContainer, stream: VideoStream) -> VideoFrame | None:
+def _stream(container: InputContainer, index: int) -> VideoStream:
+    return next(stream for stream in container.streams.video if stream.index == index)
+
+
+def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    """What can be decoded from here on; damaged packets are for `read` to deal with."""
     for packet in container.demux(stream):
-        try:
-            frames = stream.decode(packet)
-        except av.error.InvalidDataError:
-            continue
-        if frames:
-            return frames[0]
-    return None
+        with suppress(av.error.InvalidDataError):
+            yield from stream.decode(packet)
 
 
 def _check_pictures(source: Path, video: VideoStream, samples: Sequence[VideoFrame]) -> Colors:

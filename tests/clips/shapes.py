@@ -88,6 +88,18 @@ def _sound(bunny: InputContainer, length_s: Fraction, late_s: Fraction) -> "Iter
             yield packet
 
 
+def without_offsets(path: Path) -> Path:
+    """A film with B-frames whose mp4 gives each picture its decoding time, as some cameras write it."""
+    with av.open(str(film(path.with_suffix(".mkv")))) as whole, av.open(str(path), "w") as result:
+        stream = result.add_stream_from_template(whole.streams.video[0], opaque=True)
+        for position, packet in enumerate(packet for packet in whole.demux(video=0) if packet.size):
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts = packet.dts = position
+            packet.duration = 1
+            result.mux(packet)
+    return path
+
+
 def text(stream: Stream, start_ms: int, words: bytes) -> "Packet[Any]":
     """One subtitle of 400 ms."""
     packet: Packet[Any] = Packet(words)

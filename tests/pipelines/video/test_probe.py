@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import pytest
 from av.stream import Disposition
-from clips.shapes import B_FRAMES, BUNNY, FRAMES, film, installed_film, rich_mkv, tagged, turned
+from clips.shapes import B_FRAMES, BUNNY, FRAMES, film, installed_film, rich_mkv, tagged, turned, without_offsets
 
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.probe import probe
@@ -55,6 +55,16 @@ def test_a_broadcast_begins_at_its_first_sound_or_picture(tmp_path: Path) -> Non
 def test_avi_times_are_not_trusted_for_seeking(tmp_path: Path) -> None:
     facts = probe(film(tmp_path / "a.avi", codec="mpeg4", options={"bf": "2", "g": "12"}))
     assert (facts.frames, facts.exact_times, facts.keyframes) == (FRAMES, False, ())
+
+
+def test_times_that_contradict_the_decoder_are_not_trusted(tmp_path: Path) -> None:
+    facts = probe(without_offsets(tmp_path / "a.mp4"))
+    assert (facts.exact_times, facts.keyframes, facts.frames) == (False, (), FRAMES)
+
+
+def test_pictures_hidden_by_an_edit_list_do_not_count(tmp_path: Path) -> None:
+    facts = probe(film(tmp_path / "a.mp4", times=range(-5, FRAMES - 5)))
+    assert (facts.frames, facts.pts[0]) == (FRAMES - 5, 0)
 
 
 def test_open_gops_offer_no_entry(tmp_path: Path) -> None:

