@@ -47,10 +47,11 @@ class Place:
         target = self.inbox / os.fsdecode(path)
         target.write_bytes(data)
         os.utime(target, ns=(10**18, 10**18 + 123_456_789))
+        beside = Path(f"{target}.yaml")
         if sidecar:
-            self.sidecar.write_text(sidecar)
+            beside.write_text(sidecar)
         signature = fresh_stat(os.fsencode(target), 0, "").signature
-        side = fresh_stat(os.fsencode(self.sidecar), 0, "").signature if sidecar else None
+        side = fresh_stat(os.fsencode(beside), 0, "").signature if sidecar else None
         new = NewJob(
             folder="films",
             pipeline="upscale",
@@ -135,14 +136,16 @@ def test_killed_before_any_system_call_moving_is_finished_by_the_next_run(
 ) -> None:
     if way == "link":
         monkeypatch.setattr(place_module, "_rename_free", refuse)
+    expected: dict[str, bytes] = {}
     for step in range(100):
-        job = moving.drop(b"%d.avi" % step)
-        source, moved = moving.inbox / f"{step}.avi", moving.originals / f"{step}.avi"
+        job = moving.drop(b"%d.avi" % step, sidecar="scale: 4")
+        expected |= {f"{step}.avi": FILM, f"{step}.avi.yaml": b"scale: 4"}
         died = dies_at(step, partial(moving.settle, job))
-        assert source.exists() or moved.read_bytes() == FILM
+        for name in (f"{step}.avi", f"{step}.avi.yaml"):
+            assert (moving.inbox / name).exists() or (moving.originals / name).read_bytes() == expected[name]
         assert moving.settle(job) == ""
-        assert not source.exists()
-        assert moving.moved() == {f"{number}.avi": FILM for number in range(step + 1)}
+        assert moving.moved() == expected
+        assert {path.name for path in moving.inbox.iterdir()} == {".darkroom-inbox", "a"}
         if not died:
             assert step > 4
             return

@@ -179,6 +179,24 @@ def test_a_crash_after_holding_the_name_is_finished_by_the_next_run(
     assert drafts(root) == []
 
 
+def test_a_writer_who_takes_the_name_at_the_last_moment_is_not_written_over(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse(monkeypatch, "renameat2", "link")
+    real = os.open
+
+    def beaten(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if path == b"film.mkv" and flags & os.O_EXCL and not (root / "film.mkv").exists():
+            (root / "film.mkv").touch()  # about to be filled by somebody else
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", beaten)
+    with pytest.raises(NameTaken):
+        put(root, b"film.mkv")
+    assert (root / "film.mkv").read_bytes() == b""
+    assert drafts(root) == []
+
+
 @pytest.mark.parametrize("planted", ["folder", "temp"])
 def test_a_planted_link_leads_nowhere(root: Path, tmp_path: Path, planted: str) -> None:
     outside = tmp_path / "outside"
