@@ -1,6 +1,5 @@
 """Which container the result gets, and what becomes of each stream of the source. Pure."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,15 +103,14 @@ def _candidates(options: VideoOptions, facts: VideoFacts) -> tuple[Format, ...]:
 
 def _action(stream: StreamFacts, container: Format, forced: bool) -> Action | None:
     """What to do with the stream in this container, or None if that would lose it."""
-    fits: dict[str, Callable[[], Action | None]] = {
-        "audio": lambda: "copy" if stream.codec in AUDIO[container] else None,
-        "video": lambda: "copy" if stream.codec in VIDEO[container] else None,
-        "subtitle": lambda: _subtitle(stream.codec, container, forced),
-        "picture": lambda: "attach" if container == "mkv" else "copy" if stream.codec in COVERS else None,
-        "attachment": lambda: "copy" if container == "mkv" else None,
-        "data": lambda: "drop",
-    }
-    return "drop" if stream.packets == 0 and stream.kind != "attachment" else fits[stream.kind]()
+    if stream.kind == "data" or (stream.packets == 0 and stream.kind != "attachment"):
+        return "drop"
+    if stream.kind == "subtitle":
+        return _subtitle(stream.codec, container, forced)
+    if container == "mkv" and stream.kind in ("picture", "attachment"):
+        return "attach" if stream.kind == "picture" else "copy"
+    fitting = {"audio": AUDIO[container], "video": VIDEO[container], "picture": COVERS}
+    return "copy" if stream.codec in fitting.get(stream.kind, ()) else None
 
 
 def _subtitle(codec: str | None, container: Format, forced: bool) -> Action | None:

@@ -96,8 +96,10 @@ def choose_encoder(
 ) -> tuple[EncoderSettings, tuple[str, ...]]:
     """The settings for a result of `width` x `height` pixels, and what had to differ from the wish.
 
+    Where chroma is shared between pixels (4:2:0, 4:2:2) an odd side is one pixel longer in the settings:
+    the caller pads its pictures to `settings.width` x `settings.height`.
+
     Pure. Raises Rejected if no encoder takes pictures of that size.
-    Odd sizes must be padded by the caller where `pixel_format` shares chroma between pixels.
     """
     if max(width, height) > LARGEST:
         raise Rejected(
@@ -113,8 +115,8 @@ def choose_encoder(
         name=name,
         options=_encoder_options(name, options.crf, preset),
         threads=THREADS,
-        width=width,
-        height=height,
+        width=width + width % 2 * (layout != "yuv444p"),
+        height=height + height % 2 * (layout == "yuv420p"),
         pixel_format=layout,
         sar=facts.sar,
         frame_rate=facts.frame_rate,

@@ -53,7 +53,7 @@ def _write(
     out: Path,
 ) -> None:
     with (
-        av.open(str(parts[0])) as first,
+        av.open(f"file:{parts[0]}") as first,
         av.open(
             f"file:{out}",
             "w",
@@ -127,7 +127,7 @@ def _video(
     written = 0
     for part in parts:
         start = written
-        with av.open(str(part)) as container:
+        with av.open(f"file:{part}") as container:
             source = container.streams.video[0]
             if source.codec_context.extradata != header:
                 raise RuntimeError(

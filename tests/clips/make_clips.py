@@ -28,7 +28,7 @@ def excerpt() -> Path:
 
 
 def cut(source: Path, clip: Path) -> None:
-    """Write `clip`: H.264 with B-frames and two keyframes a clip, AAC stereo."""
+    """Write `clip`: H.264 with B-frames and three keyframes, AAC stereo."""
     width, height = SIZE
     with (
         av.open(str(source)) as read,

@@ -62,6 +62,14 @@ def test_the_layout_is_the_sources_unless_chosen(facts: VideoFacts) -> None:
     assert settings_for(facts, pixel_format="yuv444p").pixel_format == "yuv444p"
 
 
+def test_odd_sides_grow_by_a_pixel_only_where_chroma_is_shared(facts: VideoFacts) -> None:
+    sizes = {"yuv420p": (352, 288), "yuv422p": (352, 287), "yuv444p": (351, 287)}
+    for layout, size in sizes.items():
+        options = VideoOptions.model_validate({"pixel_format": layout})
+        settings, _ = choose_encoder(options, facts, ALL, 351, 287)
+        assert (settings.width, settings.height) == size
+
+
 def test_a_result_too_large_for_any_encoder_is_rejected(facts: VideoFacts) -> None:
     with pytest.raises(Rejected, match="20000x1000"):
         choose_encoder(VideoOptions(), facts, ALL, 20_000, 1_000)
