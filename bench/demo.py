@@ -53,7 +53,7 @@ def develop(console: Console) -> float:
     began = time.monotonic()
     command = [*darkroom(), "--config", str(HOUSE / "config.yaml"), "run", "--drain"]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         daemon = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
         assert daemon.stderr is not None, "it was asked for"
         reader = threading.Thread(target=repeat, args=(daemon.stderr, console))
@@ -77,7 +77,7 @@ def follow(daemon: "subprocess.Popen[str]", progress: Progress, console: Console
         if (worker := busy()) and worker.units:
             progress.update(bar, description=worker.stage, completed=worker.done, total=worker.units)
             tenth = 10 * worker.done // worker.units
-            if not console.is_terminal and tenth > told:
+            if not console.is_terminal and told < tenth < 10:
                 console.out(f"{worker.stage}: {worker.done} of {worker.units} {worker.unit}s", highlight=False)
                 told = tenth
         time.sleep(LOOK_EVERY_S)
