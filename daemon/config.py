@@ -1,18 +1,46 @@
 """config.yaml as frozen models: every key, its default and its meaning; all faults are reported at once."""
 
+import os
+import reprlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from darkroom import pipelines
+from darkroom.daemon.job import printable
+from darkroom.daemon.names import check_template
+from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.schedule import Window, parse_window
 from darkroom.daemon.units import Bytes, Seconds
 
+
+def _usable_path(path: Path) -> Path:
+    if "\0" in str(path) or path == Path():
+        raise ValueError("expected the path of a folder")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: there is no such user's home; write the path in full") from error
+
+
+def _known_pipeline(name: str) -> str:
+    if name not in pipelines.KINDS:
+        raise ValueError(f"expected one of {', '.join(pipelines.KINDS)}, got {name!r}")
+    return name
+
+
+SHORT = reprlib.Repr()  # shows a wrong value in a line: not all of it, if it is long or deep
+SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
+
+FolderPath = Annotated[Path, AfterValidator(_usable_path)]
+PipelineName = Annotated[str, AfterValidator(_known_pipeline)]
+Template = Annotated[str, AfterValidator(check_template)]
 WindowText = Annotated[str, AfterValidator(lambda text: parse_window(text) and text)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")]
 
 
 class ConfigError(ValueError):
@@ -28,17 +56,26 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, raw: Any) -> Any:
+        """Read `watch:` with nothing below it, all its keys commented out, as `watch` with its defaults."""
+        if not isinstance(raw, dict):
+            return raw
+        optional = {name for name, field in cls.model_fields.items() if not field.is_required()}
+        return {key: value for key, value in raw.items() if value is not None or key not in optional}
+
 
 class Folder(Section):
     """One inbox, what happens to its files, and where the results go."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """short name for commands and the log"""
-    pipeline: str
+    pipeline: PipelineName
     """what is done with a file: upscale"""
-    inbox: Path
+    inbox: FolderPath
     """folder to watch, with everything below it"""
-    outbox: Path
+    outbox: FolderPath
     """folder to publish to; its media server sees complete files only"""
     options: dict[str, Any] = {}
     """options of the pipeline; a sidecar FILE.yaml overrides them for one file"""
@@ -48,9 +85,9 @@ class Folder(Section):
     """when its jobs may run: "22:00-07:00", "sat,sun 00:00-24:00"; empty: always"""
     originals: Literal["keep", "move", "delete"] = "keep"
     """what happens to the source once its result is published and verified"""
-    originals_folder: Path | None = None
+    originals_folder: FolderPath | None = None
     """where `move` puts the sources (originals/NAME beside the outbox)"""
-    name_template: str = "{stem}"
+    name_template: Template = "{stem}"
     """name of the result without suffix: {stem} {folder} {job} {date} {model} {width} {height} {scale}"""
     conflict: Literal["number", "replace", "skip"] = "number"
     """when the name is taken: "name (2)", replace the old one, or skip the file"""
@@ -58,7 +95,7 @@ class Folder(Section):
     """publish inbox/a/b.mkv as outbox/a/b.mkv rather than outbox/b.mkv"""
     report: Literal["beside", "folder", "none"] = "folder"
     """write NAME.json with source, settings, digests, timings: beside the result, in report_folder, or not"""
-    report_folder: Path | None = None
+    report_folder: FolderPath | None = None
     """where `report: folder` puts the reports (STATE/reports/NAME)"""
     duplicates: Literal["skip", "process"] = "skip"
     """a file whose content was done before under another name"""
@@ -98,8 +135,8 @@ class Watch(Section):
 class Worker(Section):
     """The child process that owns the device."""
 
-    devices: list[str] = ["auto"]
-    """one worker each: auto, cpu, cuda, cuda:0, ...; auto takes the first GPU, or the CPU"""
+    devices: list[Device] = Field(["auto"], min_length=1)
+    """one worker each: auto, cpu, cuda, cuda:0, cuda:1, ...; auto takes the first GPU, or the CPU"""
     keep_warm: Seconds = 600
     """an idle worker keeps its model loaded for so long, then ends and frees the device"""
     threads: int | None = Field(None, ge=1, le=256)
@@ -163,38 +200,32 @@ class Log(Section):
 class Config(Section):
     """The whole configuration. Relative paths start at the file's own folder."""
 
-    state: Path = Path("state")
+    state: FolderPath = Path("state")
     """journal, work folders, reports: on a local disk"""
     umask: str = Field("0002", pattern=r"^0?[0-7]{3}$")
     """of everything written, in octal: 0002 lets the group of the share write"""
     folders: list[Folder] = Field(min_length=1)
     """the inboxes"""
     watch: Watch = Watch()
+    """how inboxes are watched and when a file counts as complete"""
     worker: Worker = Worker()
+    """the processes that do the work, one for each device"""
     disk: Disk = Disk()
+    """free space that is left alone; jobs wait while there is less"""
     retention: Retention = Retention()
+    """what is cleared up, once a day; sources and unpublished results never are"""
     backups: int = Field(7, ge=0, le=365)
     """daily copies of the journal that are kept in STATE/backups"""
     log: Log = Log()
-
-    @model_validator(mode="after")
-    def _names_are_unique(self) -> "Config":
-        names = [folder.name for folder in self.folders]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"folders: the name {twice[0]!r} is used twice; give each folder its own")
-        return self
+    """what is written to standard error"""
 
     def folder(self, name: str) -> Folder:
         """Return the folder called `name`. Raises KeyError."""
-        return next((folder for folder in self.folders if folder.name == name), None) or _missing(name)
+        return {folder.name: folder for folder in self.folders}[name]
 
     def windows(self, folder: Folder) -> tuple[Window, ...]:
         """Return the schedule of `folder`, parsed."""
         return tuple(parse_window(text) for text in folder.schedule)
-
-
-def _missing(name: str) -> Folder:
-    raise KeyError(name)
 
 
 def load(path: Path) -> Config:
@@ -203,16 +234,20 @@ def load(path: Path) -> Config:
     Raises ConfigError with one line for every fault, OSError if the file cannot be read.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not valid YAML: {' '.join(str(error).split())}"]) from error
+        raw = read_yaml(path.read_bytes())
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from error
     if not isinstance(raw, dict):
-        raise ConfigError([f"{path}: expected keys such as `folders:`, got {type(raw).__name__}"])
+        got = "nothing" if raw is None else type(raw).__name__
+        raise ConfigError([f"{path}: expected keys such as `folders:`, got {got}"])
+    lines = [*_option_faults(raw), *_repeated_names(raw)]
     try:
-        config = _resolved(Config.model_validate(raw), path.resolve().parent)
+        config = _resolved(Config.model_validate(raw), Path(os.path.realpath(path)).parent)
     except ValidationError as error:
-        raise ConfigError([f"{path}: {line}" for line in faults(error, Config)]) from error
-    if lines := [*_option_faults(config), *_overlaps(config)]:
+        lines = [*faults(error, Config), *lines]
+    else:
+        lines += _overlaps(config)
+    if lines:
         raise ConfigError([f"{path}: {line}" for line in lines])
     return config
 
@@ -220,13 +255,14 @@ def load(path: Path) -> Config:
 def faults(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Say each fault of a validation in one line: `key: what is wrong, what was expected`."""
     for fault in error.errors():
-        where = ".".join(f"{part}" for part in fault["loc"])
+        where = printable(".".join(f"{part}" for part in fault["loc"]).encode(errors="surrogateescape"))
         if fault["type"] == "extra_forbidden":
             near = get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), n=1, cutoff=0.5)
             yield f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "; see the README for all keys")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            got = "" if fault["type"] in ("missing", "value_error") else f", got {fault['input']!r}"
+            told = fault["type"] == "missing" or ", got " in message or isinstance(fault["input"], dict)
+            got = "" if told else f", got {SHORT.repr(fault['input'])}"
             yield f"{where}: {message}{got}" if where else message
 
 
@@ -245,16 +281,30 @@ def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _option_faults(config: Config) -> Iterator[str]:
-    for index, folder in enumerate(config.folders):
-        if folder.pipeline not in pipelines.KINDS:
-            yield f"folders.{index}.pipeline: expected one of {', '.join(pipelines.KINDS)}, got {folder.pipeline!r}"
-            continue
+def _raw_folders(raw: Mapping[Any, Any]) -> Iterator[tuple[int, dict[Any, Any]]]:
+    """Yield what can be looked into of `folders`, for faults that the schema does not know, beside those it does."""
+    folders = raw.get("folders")
+    for index, folder in enumerate(folders if isinstance(folders, list) else []):
+        if isinstance(folder, dict):
+            yield index, folder
+
+
+def _option_faults(raw: Mapping[Any, Any]) -> Iterator[str]:
+    for index, folder in _raw_folders(raw):
+        name, options = folder.get("pipeline"), folder.get("options") or {}
+        if not isinstance(name, str) or name not in pipelines.KINDS or not isinstance(options, dict):
+            continue  # a fault of the schema
         try:
-            options_for(folder, {})
+            pipelines.options_of(name).model_validate(options)
         except ValidationError as error:
-            for line in faults(error, pipelines.options_of(folder.pipeline)):
-                yield f"folders.{index}.options.{line}"
+            yield from (f"folders.{index}.options.{line}" for line in faults(error, pipelines.options_of(name)))
+
+
+def _repeated_names(raw: Mapping[Any, Any]) -> Iterator[str]:
+    names = Counter(folder["name"] for _, folder in _raw_folders(raw) if isinstance(folder.get("name"), str))
+    for name, count in names.items():
+        if count > 1:
+            yield f"folders: the name {name!r} is used {count} times; give each folder its own"
 
 
 def _resolved(config: Config, base: Path) -> Config:
@@ -270,7 +320,7 @@ def _resolved(config: Config, base: Path) -> Config:
 
 
 def _absolute(base: Path, path: Path) -> Path:
-    return (base / path.expanduser()).resolve()
+    return Path(os.path.realpath(base / path))  # Path.resolve would raise on a loop of links
 
 
 def _overlaps(config: Config) -> Iterator[str]:
@@ -280,7 +330,10 @@ def _overlaps(config: Config) -> Iterator[str]:
         others = {"state": config.state, "the program itself": code}
         for number, other in enumerate(config.folders):
             others[f"folders.{number}.outbox"] = other.outbox
-            others[f"folders.{number}.originals_folder"] = other.originals_folder or other.outbox
+            if other.originals == "move" and other.originals_folder is not None:
+                others[f"folders.{number}.originals_folder"] = other.originals_folder
+            if other.report_folder is not None and not _nested(other.report_folder, config.state):
+                others[f"folders.{number}.report_folder"] = other.report_folder
             if number != index:
                 others[f"folders.{number}.inbox"] = other.inbox
         for name, path in others.items():

@@ -1,5 +1,6 @@
 """The states of a job and the one table of legal moves between them."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -37,7 +38,7 @@ class IllegalMove(ValueError):
     """A job cannot go from the state it is in to the one asked for."""
 
 
-def check_move(job: int, old: State, new: State) -> None:
-    """Raise IllegalMove unless a job may go from `old` to `new`."""
-    if new not in MOVES[old]:
+def check_move(job: int, old: State, new: State, expected: Collection[State] = frozenset(State)) -> None:
+    """Raise IllegalMove unless a job may go from `old`, one of `expected`, to `new`."""
+    if new not in MOVES[old] or old not in expected:
         raise IllegalMove(f"job {job} is {old} and cannot become {new}")

@@ -21,7 +21,7 @@ BYTES = {
 
 
 def _number(text: Any, units: dict[str, int], example: str) -> float:
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)\s*", str(text))
     if match is None or isinstance(text, bool) or match[2].lower() not in units:
         raise ValueError(
             f"expected a number with a unit ({', '.join(unit for unit in units if unit)}), such as {example}"

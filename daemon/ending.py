@@ -1,0 +1,86 @@
+"""What every command shares: the configuration it works with, and how it ends."""
+
+import os
+import sqlite3
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from darkroom.daemon.config import Config, ConfigError, load
+from darkroom.daemon.job import printable
+from darkroom.daemon.states import IllegalMove
+from darkroom.pipelines.errors import Rejected, Unavailable
+
+OK, UNEXPECTED, USAGE, FAULTY, UNKNOWN, UNAVAILABLE, LEFT, CONFIG = 0, 1, 2, 3, 4, 69, 75, 78
+EXIT_CODES = {
+    OK: "all is well",
+    UNEXPECTED: "something unexpected: a bug",
+    USAGE: "the command cannot be carried out as it is written, or not on this job or file",
+    FAULTY: "run --drain: a job ended failed or quarantined",
+    UNKNOWN: "there is no such job or folder",
+    UNAVAILABLE: "the journal, the state folder or a folder cannot be used",
+    LEFT: "run --drain: something is left that cannot run now: a folder offline, a disk full, a hold, a schedule",
+    CONFIG: "the configuration cannot be used",
+}
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+PLACES = ("./config.yaml", "~/.config/darkroom/config.yaml", "/etc/darkroom/config.yaml")
+
+
+class Unknown(LookupError):
+    """There is no such job or folder."""
+
+
+class Commands(TyperGroup):
+    """All commands: what they raise for a person becomes one line each, and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            leave(CONFIG, *error.lines)
+        except Unknown as error:
+            leave(UNKNOWN, str(error))
+        except (Rejected, IllegalMove) as error:
+            leave(USAGE, str(error))
+        except (Unavailable, sqlite3.DatabaseError) as error:
+            leave(UNAVAILABLE, str(error))
+        except OSError as error:
+            leave(UNAVAILABLE, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+
+
+def leave(code: int, *lines: str) -> NoReturn:
+    """End the command with an exit code, saying why on standard error."""
+    for line in lines:
+        print(printable(line.encode(errors="surrogateescape")), file=sys.stderr)
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is said before the command: which configuration."""
+
+    config: Path | None
+
+    @property
+    def path(self) -> Path:
+        """Where the configuration lies. Raises ConfigError if there is none."""
+        if self.config is not None:
+            return self.config
+        places = [Path(place).expanduser() for place in PLACES]
+        if found := next((place for place in places if place.exists()), None):
+            return found
+        raise ConfigError([f"no configuration in {', '.join(PLACES)}; `darkroom init FOLDER` makes one to start from"])
+
+    def load(self) -> Config:
+        """Return the configuration, and let its umask be that of all we write. Raises ConfigError."""
+        try:
+            config = load(self.path)
+        except OSError as error:
+            raise ConfigError([f"{self.path}: {error.strerror}; `darkroom init FOLDER` makes one"]) from error
+        os.umask(int(config.umask, 8))
+        return config
