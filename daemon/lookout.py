@@ -60,8 +60,13 @@ class Lookout:
             self._began = now
             self._due = now + (self.inbox.scan_every_s if self.inbox else self._config.watch.scan_network)
             known = journal.known(self.folder.name)
-            self._thread = threading.Thread(target=self._look, args=(known,), daemon=True, name="look")
-            self._thread.start()
+            thread = threading.Thread(target=self._look, args=(known,), daemon=True, name="look")
+            try:
+                thread.start()
+            except RuntimeError as error:  # no thread is to be had
+                log.error("%s: not looked at: %s; trying again", self.folder.name, error)
+                return
+            self._thread = thread
 
     def finished(self) -> Look | None:
         """Return the look that has ended since the last call, or None."""
@@ -105,10 +110,10 @@ class Lookout:
 
     def _open(self) -> Inbox:
         inbox, outbox = self.folder.inbox, self.folder.outbox
-        self.identities = {
-            str(inbox): marker.identify(inbox, marker.INBOX, self._remembered),
-            str(outbox): marker.identify(outbox, marker.OUTBOX, self._remembered),
-        }
+        marked = {inbox: marker.INBOX, outbox: marker.OUTBOX}
+        if self.folder.originals == "move" and self.folder.originals_folder is not None:
+            marked[self.folder.originals_folder] = marker.OUTBOX  # away, it must not be written to either
+        self.identities = {str(path): marker.identify(path, name, self._remembered) for path, name in marked.items()}
         return Inbox(self.folder, self._config.watch, self.identities[str(inbox)])
 
     def _why_no_outbox(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, opened, opened_folder, parse_mounts
-from darkroom.daemon.parts import write_durably
+from darkroom.daemon.parts import sync_file, sync_folder, write_durably
 from darkroom.pipelines.errors import Unavailable
 
 INBOX = ".darkroom-inbox"
@@ -40,16 +40,33 @@ def adopt(folder: Path, marker: str, *, mountinfo: Path = MOUNTINFO) -> str:
                 return identity
     except OSError as error:
         raise Unavailable(f"{folder}: {error.strerror}; make the folder, and let this user read it") from error
-    identity = secrets.token_hex(16)
     try:
-        text = f"{identity}\nDarkroom knows this folder by this file: without it the folder counts as offline.\n"
-        write_durably(folder / marker, text.encode())
+        return _mark(folder, marker)
     except OSError as error:
         if error.errno in READ_ONLY:
             return _mount_identity(folder, mountinfo)
         raise Unavailable(
             f"{folder / marker}: {error.strerror}; make the folder writable or free some space"
         ) from error
+
+
+def _mark(folder: Path, marker: str) -> str:
+    """Write a new marker and return its id, or that of another thread that was faster (folders may share an outbox)."""
+    identity = secrets.token_hex(16)
+    draft = folder / f"{marker}-{identity}"
+    draft.write_text(f"{identity}\nDarkroom knows this folder by this file: without it the folder counts as offline.\n")
+    try:
+        sync_file(draft)
+        try:
+            (folder / marker).hardlink_to(draft)
+        except FileExistsError:
+            with opened_folder(folder) as root:
+                return read(root, marker)
+        except OSError:  # no hard links here: FAT, some servers
+            draft.replace(folder / marker)
+        sync_folder(folder)
+    finally:
+        draft.unlink(missing_ok=True)
     return identity
 
 

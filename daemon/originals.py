@@ -14,7 +14,7 @@ from pathlib import Path
 from darkroom.daemon.config import Folder
 from darkroom.daemon.filesystem import Stat, fresh_stat, opened, opened_folder
 from darkroom.daemon.job import Job, printable
-from darkroom.daemon.marker import INBOX
+from darkroom.daemon.marker import INBOX, OUTBOX
 from darkroom.daemon.names import numbered
 from darkroom.daemon.outbox import Publication, is_published
 from darkroom.daemon.place import (
@@ -100,8 +100,9 @@ def _move(source: int, name: bytes, sidecars: Sequence[bytes], folder: Folder, j
     """Move the file and its sidecars to the originals folder, below the same folders as in the inbox."""
     parents, _ = split(job.path)
     target = _originals_folder(folder)
-    target.mkdir(parents=True, exist_ok=True)
     with opened_folder(target) as root:
+        if look(root, OUTBOX.encode()) is None:
+            raise Unavailable(f"{target}: its {OUTBOX} is missing; is the disk or share mounted?")
         # The sidecar first: after a crash in between the source is still there to say what is left to do.
         for old in (*sidecars, name):
             _move_one(source, old, root, parents, draft=f"JOB-{job.id}.original", beat=beat)

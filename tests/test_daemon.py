@@ -17,6 +17,15 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 24)
 
 
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A film that takes long enough to be interrupted."""
+    return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 120, size=(160, 96))
+
+
+SLOW: dict[str, object] = {"model": "photo", "backend": "torch", "segment_frames": 40}
+
+
 def furnish(tmp_path: Path, clip: Path, *names: str, **folder: object) -> House:
     house = House(tmp_path / "house", **folder)
     for name in names:
@@ -101,8 +110,8 @@ def test_a_taken_name_is_never_replaced_unasked(tmp_path: Path, clip: Path) -> N
     assert sorted(house.results()) == ["film (2).mp4", "film.mp4"]
 
 
-def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path, clip: Path) -> None:
-    house = furnish(tmp_path, clip, "film.mp4", options={"model": "photo", "backend": "torch", "segment_frames": 8})
+def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path, long_clip: Path) -> None:
+    house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
     house.start()
     house.see("segment 1 of 3 done")
     assert house.command("cancel", "1").returncode == 0
@@ -123,14 +132,16 @@ def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path, cl
     assert house.stop() == 0
 
 
-def test_a_file_that_changes_while_it_runs_is_developed_in_its_new_version_only(tmp_path: Path, clip: Path) -> None:
-    house = furnish(tmp_path, clip, "film.mp4", options={"model": "photo", "backend": "torch", "segment_frames": 8})
+def test_a_file_that_changes_while_it_runs_is_developed_in_its_new_version_only(
+    tmp_path: Path, long_clip: Path
+) -> None:
+    house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
     house.start()
     house.see("segment 1 of 3 done")
     other = cut_clip(tmp_path / "other.mp4", 16, skip=30)
     shutil.copy(other, house.inbox / ".new")
     (house.inbox / ".new").rename(house.inbox / "film.mp4")
-    house.see("segment 2 of 2 done")
+    house.see("1 of 1 segments to do")
     house.see("done: published as film.mp4")
     assert house.stop() == 0
     assert list(house.results()) == ["film.mp4"]
@@ -148,8 +159,8 @@ def test_an_inbox_whose_marker_is_gone_is_offline_and_nothing_is_concluded(tmp_p
     assert list(states(house)) == ["a.mp4"]
 
 
-def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: Path, clip: Path) -> None:
-    house = furnish(tmp_path, clip, "a.mp4", options={"model": "photo", "backend": "torch", "segment_frames": 8})
+def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: Path, long_clip: Path) -> None:
+    house = furnish(tmp_path, long_clip, "a.mp4", options=SLOW)
     house.start()
     house.see("segment 1 of 3 done")
     house.outbox.rename(tmp_path / "unmounted")
@@ -190,8 +201,8 @@ def test_a_second_daemon_on_the_same_state_is_refused_with_one_line(tmp_path: Pa
     assert house.stop() == 0
 
 
-def test_status_tells_what_runs_and_why_files_wait_with_the_daemon_up_and_down(tmp_path: Path, clip: Path) -> None:
-    house = furnish(tmp_path, clip, "film.mp4", options={"model": "photo", "backend": "torch", "segment_frames": 8})
+def test_status_tells_what_runs_and_why_files_wait_with_the_daemon_up_and_down(tmp_path: Path, long_clip: Path) -> None:
+    house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
     (house.inbox / "notes.txt").write_text("not a film")
     house.start()
     house.see("segment 1 of 3 done")

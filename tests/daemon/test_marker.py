@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -74,10 +75,10 @@ def test_a_marker_of_rubbish_is_another_folders(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_is_known_by_its_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, data: bytes) -> None:
+    def refuse(path: Path) -> None:
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr("darkroom.daemon.marker.write_durably", refuse)  # root may write even where it should not
+    monkeypatch.setattr("darkroom.daemon.marker.sync_file", refuse)  # root may write even where it should not
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path} ro - nfs4 nas:/films ro\n")
     identity = adopt(tmp_path, INBOX, mountinfo=mountinfo)
@@ -112,3 +113,12 @@ def test_damaged_identities_stop_everything_rather_than_accept_any_folder(tmp_pa
     path.write_text(text)
     with pytest.raises(Unavailable, match="see that all shares are mounted"):
         load_identities(path)
+
+
+def test_two_threads_that_adopt_one_folder_agree_on_its_identity(tmp_path: Path) -> None:
+    for number in range(20):
+        folder = tmp_path / f"{number}"
+        with ThreadPoolExecutor(8) as pool:
+            identities = set(pool.map(lambda _, folder=folder: adopt(folder, OUTBOX), range(8)))
+        assert len(identities) == 1
+        assert [path.name for path in folder.iterdir()] == [OUTBOX]

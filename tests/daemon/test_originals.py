@@ -27,8 +27,9 @@ class Place:
 
     def __init__(self, base: Path, originals: Path, policy: Literal["keep", "move", "delete"]) -> None:
         self.inbox, self.outbox, self.originals = base / "inbox", base / "outbox", originals
-        for folder in (self.inbox / "a", self.outbox):
-            folder.mkdir(parents=True)
+        for folder in (self.inbox / "a", self.outbox, self.originals):
+            folder.mkdir(parents=True, exist_ok=True)
+        (self.originals / ".darkroom-outbox").touch()
         (self.inbox / ".darkroom-inbox").touch()
         (self.outbox / "film.mkv").write_bytes(b"result")
         self.publication = Publication(name=b"film.mkv", size_bytes=6, sha256="")
@@ -66,7 +67,7 @@ class Place:
         return settle_original(job, self.folder, self.publication, beat=lambda: None)
 
     def moved(self) -> dict[str, bytes]:
-        found = (path for path in self.originals.rglob("*") if path.is_file())
+        found = (path for path in self.originals.rglob("*") if path.is_file() and path.name[0] != ".")
         return {str(path.relative_to(self.originals)): path.read_bytes() for path in found}
 
 
@@ -198,11 +199,12 @@ def test_a_file_added_by_its_absolute_path_is_kept(deleting: Place) -> None:
     assert deleting.film.exists()
 
 
-def test_an_originals_folder_that_cannot_be_made_keeps_the_original(moving: Place) -> None:
+def test_an_originals_folder_that_is_not_mounted_gets_nothing_and_the_original_stays(moving: Place) -> None:
     job = moving.drop()
-    moving.originals.write_text("a file stands here")
-    assert "original kept: File exists; move it by hand" in moving.settle(job)
+    (moving.originals / ".darkroom-outbox").unlink()
+    assert "is missing; is the disk or share mounted?" in moving.settle(job)
     assert moving.film.exists()
+    assert list(moving.originals.iterdir()) == []
 
 
 def refuse(*_: Any) -> None:
