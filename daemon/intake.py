@@ -1,16 +1,18 @@
 """From what was seen in an inbox to jobs in the journal."""
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from darkroom.daemon.config import Folder
 from darkroom.daemon.inbox import Arrival, Sighting
 from darkroom.daemon.job import Job, NewJob
 from darkroom.daemon.journal import Journal
-from darkroom.daemon.states import LIVE, State
+from darkroom.daemon.states import LIVE, IllegalMove, State
 
 log = logging.getLogger(__name__)
 
+WAITING = frozenset({State.QUEUED, State.HELD})
 GONE: dict[str, Any] = {"mtime_ns": -1}  # the signature of no file: should it come back, it is a new version
 
 
@@ -31,35 +33,47 @@ def take_in(journal: Journal, folder: Folder, sighting: Sighting, now: float) ->
     for batch in (first.values(), (arrival for arrival in sighting.arrivals if first[arrival.content] is not arrival)):
         for number in journal.enqueue([_new_job(journal, folder, arrival) for arrival in batch], now):
             _tell(journal.job(number))
+    free_twins(journal, now)
     return running
 
 
 def free_twins(journal: Journal, now: float) -> None:
     """Decide on the jobs that waited for another of the same content, now that it has ended."""
     for job in journal.freed_twins():
-        twin = journal.same_content(job.content, job.folder)
-        if twin is None:
-            journal.move(job.id, State.QUEUED, "the job of the same content gave no result", now=now, twin=None)
-        elif twin.state is State.DONE:
-            _tell(journal.move(job.id, State.SKIPPED, f"duplicate of job {twin.id} ({twin.name})", now=now))
-        else:
-            journal.note(job.id, twin=twin.id)
+        with suppress(IllegalMove):  # somebody has just cancelled it
+            _free(journal, job, now)
+
+
+def _free(journal: Journal, job: Job, now: float) -> None:
+    twin = journal.same_content(job.content, job.folder, job.options)
+    if twin is None:
+        why = "the job of the same content gave no result"
+        _tell(journal.move(job.id, State.QUEUED, why, now=now, expected={State.HELD}))
+    elif twin.state is State.DONE:
+        why = f"duplicate of job {twin.id} ({twin.name})"
+        _tell(journal.move(job.id, State.SKIPPED, why, now=now, expected={State.HELD}))
+    else:
+        journal.note(job.id, twin=twin.id)
 
 
 def _cancel(journal: Journal, number: int, why: str, now: float, columns: dict[str, Any] | None = None) -> bool:
-    job = journal.job(number)
-    if job.state in (State.QUEUED, State.HELD):
-        _tell(journal.move(number, State.CANCELLED, why, now=now, **(columns or {})))
-        return True
-    return job.state not in LIVE
+    """Cancel a waiting job; tell whether it is over, now or before."""
+    try:
+        _tell(journal.move(number, State.CANCELLED, why, now=now, expected=WAITING, **(columns or {})))
+    except KeyError:
+        return True  # forgotten since the look began
+    except IllegalMove:
+        return journal.job(number).state not in LIVE
+    return True
 
 
 def _new_job(journal: Journal, folder: Folder, arrival: Arrival) -> NewJob:
     state, reason, number = State.QUEUED, "", None
-    twin = journal.same_content(arrival.content, folder.name) if folder.duplicates == "skip" else None
+    skips = folder.duplicates == "skip"
+    twin = journal.same_content(arrival.content, folder.name, arrival.options) if skips else None
     if arrival.fault:
         state, reason = State.QUARANTINED, arrival.fault
-    elif twin is not None and twin.options == arrival.options:
+    elif twin is not None:
         done = twin.state is State.DONE
         state, number = (State.SKIPPED, None) if done else (State.HELD, twin.id)
         reason = f"duplicate of job {twin.id} ({twin.name})" + ("" if done else ", which is not done yet")

@@ -5,53 +5,68 @@ database is in WAL mode with synchronous=FULL: a commit that returned survives a
 NORMAL, a cut lost 300 of 300 commits). One daemon, its workers and any number of commands share it.
 """
 
+import fcntl
 import json
-import logging
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Self
 
-from sqlite_utils import Database
-
+from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Event, Job, Known, NewJob, Signature
-from darkroom.daemon.schema import LIVE_STATES, migrations
-from darkroom.daemon.states import LIVE, State, check_move
+from darkroom.daemon.states import LIVE, IllegalMove, State, check_move
 from darkroom.pipelines.errors import Unavailable
-
-log = logging.getLogger(__name__)
 
 FILE = "journal.db"  # in the state folder
 BATCH = 1000  # rows in one transaction: 37,800 rows a second against 221 one by one
 EVERYTHING = "*"  # the scope of a hold that concerns all folders
-
-
+PATIENCE_S = 10.0  # how long another process may keep the journal locked
 COLUMNS = ", ".join(entry.name for entry in fields(Job))
+LIVE_STATES = f"({', '.join(repr(str(state)) for state in State if state in LIVE)})"
 
 
 class Journal:
     """The open journal. Not for use from two threads."""
 
-    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+    def __init__(self, path: Path, *, readonly: bool = False, patience_s: float = PATIENCE_S) -> None:
         """Open the journal at `path`, made or migrated if need be.
 
+        patience_s: how long to wait, here and in each call, for another process that has it locked
         Raises sqlite3.DatabaseError if the file is damaged (see `backup.open_or_recover`) and Unavailable if
-        another process keeps it locked for over 10 s or, with `readonly`, if there is none.
+        it stays locked for longer or, with `readonly`, if there is none. Every method raises Unavailable likewise.
         """
         self.path = path
+        target = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
         with _unlocked(path):
-            target = f"file:{_quoted(path)}?mode={'ro' if readonly else 'rwc'}"
-            self._sql = sqlite3.connect(target, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+            self._sql = sqlite3.connect(target, uri=True, timeout=patience_s, isolation_level=None)
             self._sql.row_factory = sqlite3.Row
-            if not readonly:
-                self._sql.execute("PRAGMA journal_mode = WAL")
-                self._sql.execute("PRAGMA synchronous = FULL")
-                self._sql.execute("PRAGMA foreign_keys = ON")
-                if migrations.pending(database := Database(self._sql)):
-                    migrations.apply(database)
+            try:
+                if not readonly:
+                    self._prepare()
+            except BaseException:
+                self.close()
+                raise
+
+    def _prepare(self) -> None:
+        # sqlite-utils brings numpy, where that is installed: 0.15 s that no reader shall wait for.
+        from sqlite_utils import Database
+
+        from darkroom.daemon.schema import migrations
+
+        self._sql.execute("PRAGMA synchronous = FULL")
+        self._sql.execute("PRAGMA foreign_keys = ON")
+        database = Database(self._sql)
+        in_wal = self._sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        if in_wal and not migrations.pending(database):
+            return
+        # SQLite does not wait for its own locks when it changes to WAL: of four first opens at once two failed.
+        with opened_folder(self.path.parent) as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._sql.execute("PRAGMA journal_mode = WAL")
+            migrations.apply(database)
 
     def __enter__(self) -> Self:
         return self
@@ -84,7 +99,7 @@ class Journal:
             f" VALUES ({', '.join('?' * 15)}) RETURNING id",
             (
                 *(new.folder, new.pipeline, new.path, sig.size_bytes, sig.mtime_ns, sig.inode, new.sidecar),
-                *(new.content, new.twin, json.dumps(dict(new.options)), new.priority, new.state, new.reason, now),
+                *(new.content, new.twin, _json(new.options), new.priority, new.state, new.reason, now),
                 None if new.state in LIVE else now,
             ),
         ).fetchone()
@@ -95,7 +110,7 @@ class Journal:
 
     def known(self, folder: str) -> dict[bytes, Known]:
         """Return the newest job of each path in `folder`."""
-        rows = self._sql.execute(
+        rows = self._read(
             "SELECT path, max(id) AS id, state, size_bytes, mtime_ns, inode, sidecar FROM jobs WHERE folder = ?"
             " GROUP BY path",
             (folder,),
@@ -110,21 +125,25 @@ class Journal:
             for row in rows
         }
 
-    def same_content(self, content: str, folder: str) -> Job | None:
-        """Return the oldest job of `folder` with this content that is done or on its way, or None."""
-        row = self._sql.execute(
-            f"SELECT {COLUMNS} FROM jobs WHERE content = ? AND content != '' AND folder = ?"
-            f" AND (state = 'done' OR state IN {LIVE_STATES}) ORDER BY id LIMIT 1",
-            (content, folder),
-        ).fetchone()
-        return _job(row) if row else None
+    def same_content(self, content: str, folder: str, options: Mapping[str, Any]) -> Job | None:
+        """Return the oldest job of `folder` with this content and these options that is done or on its way, or None.
+
+        One that itself waits for another of the same content is not meant: two would wait for each other.
+        """
+        rows = self._read(
+            f"SELECT {COLUMNS} FROM jobs WHERE content = ? AND content != '' AND folder = ? AND options = ?"
+            f" AND twin IS NULL AND (state = 'done' OR state IN {LIVE_STATES}) ORDER BY id LIMIT 1",
+            (content, folder, _json(options)),
+        )
+        return _job(rows[0]) if rows else None
 
     def freed_twins(self) -> list[Job]:
-        """Return the jobs that are held because of another of the same content which has ended."""
+        """Return the jobs that are held because of another of the same content which has ended or is forgotten."""
         names = ", ".join(f"jobs.{entry.name}" for entry in fields(Job))
-        rows = self._sql.execute(
-            f"SELECT {names} FROM jobs JOIN jobs AS twin ON twin.id = jobs.twin"
-            f" WHERE jobs.state = 'held' AND jobs.twin IS NOT NULL AND twin.state NOT IN {LIVE_STATES} ORDER BY jobs.id"
+        rows = self._read(
+            f"SELECT {names} FROM jobs INDEXED BY twins LEFT JOIN jobs AS twin ON twin.id = jobs.twin"
+            " WHERE jobs.state = 'held' AND jobs.twin IS NOT NULL"
+            f" AND (twin.id IS NULL OR twin.state NOT IN {LIVE_STATES}) ORDER BY jobs.id"
         )
         return [_job(row) for row in rows]
 
@@ -141,14 +160,16 @@ class Journal:
         now:     Unix seconds, for people;  uptime: boot-time seconds, compared with `not_before`
         oldest:  take the oldest job whatever its priority, so that none waits for ever
         """
+        if not folders:
+            return None
         marks = ", ".join("?" * len(folders))
-        order = "id" if oldest else "priority DESC, id"
+        # Left to itself SQLite takes the index by folder, and sorts all that is queued for each claim.
+        index, order = ("oldest_job", "id") if oldest else ("next_job", "priority DESC, id")
         with self._transaction():
             row = self._sql.execute(
                 "UPDATE jobs SET state = 'running', reason = '', ask = '', attempts = attempts + 1, started = ?,"
-                " boot = ? WHERE id = (SELECT id FROM jobs"
-                f" WHERE state = 'queued' AND folder IN ({marks}) AND not_before <= ? ORDER BY {order} LIMIT 1)"
-                f" RETURNING {COLUMNS}",
+                f" boot = ? WHERE id = (SELECT id FROM jobs INDEXED BY {index} WHERE state = 'queued'"
+                f" AND folder IN ({marks}) AND not_before <= ? ORDER BY {order} LIMIT 1) RETURNING {COLUMNS}",
                 (now, boot, *folders, uptime),
             ).fetchone()
             if row is None:
@@ -156,33 +177,47 @@ class Journal:
             self._event(row["id"], now, State.QUEUED, State.RUNNING, f"attempt {row['attempts']}")
         return _job(row)
 
-    def move(self, job: int, new: State, reason: str, *, now: float, detail: str = "", **columns: Any) -> Job:
+    def move(
+        self,
+        job: int,
+        new: State,
+        reason: str,
+        *,
+        now: float,
+        detail: str = "",
+        expected: Collection[State] = frozenset(State),
+        **columns: Any,
+    ) -> Job:
         """Bring `job` to the state `new` with its reason, setting `columns`, and return it.
 
-        detail: what only `darkroom show` prints, such as a traceback.
+        detail:    what only `darkroom show` prints, such as a traceback
+        expected:  the states to move from; for who is not the daemon, and may come a moment too late
         Raises IllegalMove, and KeyError if there is no such job.
         """
         with self._transaction():
             old = self.job(job).state
-            check_move(job, old, new)
-            changes = {"state": new, "reason": reason, "ask": "", **columns}
+            check_move(job, old, new, expected)
+            changes = {"state": new, "reason": reason, "ask": "", "twin": None, **columns}
             changes["ended"] = None if new in LIVE else now
             names = ", ".join(f"{name} = ?" for name in changes)
-            self._sql.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*changes.values(), job))
+            try:
+                self._sql.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*changes.values(), job))
+            except sqlite3.IntegrityError as error:  # one_live_job_a_path
+                raise IllegalMove(f"job {job} cannot become {new}: a newer job has its file now") from error
             self._event(job, now, old, new, reason, detail)
             return self.job(job)
 
     def retry(self, job: int, *, now: float) -> Job:
         """Queue an ended job again, as if it were new; its finished parts are used. Raises IllegalMove."""
-        fresh: dict[str, Any] = {
-            "failures": 0,
-            "crashes": 0,
-            "crash_segment": None,
-            "not_before": 0,
-            "result": b"",
-            "result_sha256": "",
-        }
+        fresh: dict[str, Any] = {"failures": 0, "crashes": 0, "crash_segment": None, "not_before": 0}
+        fresh |= {"result": b"", "result_size": 0, "result_sha256": ""}
         return self.move(job, State.QUEUED, "asked to try again", now=now, **fresh)
+
+    def ask(self, job: int, wish: str) -> bool:
+        """Leave the wish "cancel" or "hold" for the daemon that runs `job`; False if none runs it now."""
+        with self._transaction():
+            asked = self._sql.execute("UPDATE jobs SET ask = ? WHERE id = ? AND state = 'running'", (wish, job))
+            return asked.rowcount > 0
 
     def note(self, job: int, **columns: Any) -> None:
         """Set columns that are not a move, such as `failures` or `ask`."""
@@ -190,10 +225,10 @@ class Journal:
         with self._transaction():
             self._sql.execute(f"UPDATE jobs SET {names} WHERE id = ?", (*columns.values(), job))
 
-    def forget_delays(self) -> None:
-        """Let every queued job start now: the boot-time clock its delay was measured with may be another."""
+    def forget_delays(self, boot: str) -> None:
+        """Let the queued jobs that did not run in this `boot` start now: another clock measured their delays."""
         with self._transaction():
-            self._sql.execute("UPDATE jobs SET not_before = 0 WHERE not_before > 0")
+            self._sql.execute("UPDATE jobs SET not_before = 0 WHERE not_before > 0 AND boot != ?", (boot,))
 
     def forget(self, jobs: Iterable[int]) -> None:
         """Delete the rows of ended `jobs` and their events."""
@@ -216,57 +251,54 @@ class Journal:
 
     def job(self, job: int) -> Job:
         """Return one job. Raises KeyError."""
-        row = self._sql.execute(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job,)).fetchone()
-        if row is None:
+        rows = self._read(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job,))
+        if not rows:
             raise KeyError(f"there is no job {job}")
-        return _job(row)
+        return _job(rows[0])
 
     def jobs(
         self, *, states: Iterable[State] = (), folder: str | None = None, limit: int = -1, newest: bool = False
     ) -> list[Job]:
         """Return jobs by number, all or those in `states` and of `folder`."""
-        wanted = list(states)
-        where = ["1"] + ([f"state IN ({', '.join('?' * len(wanted))})"] if wanted else [])
+        wanted = ", ".join(f"'{State(state)}'" for state in sorted(states))  # spelled out, for the partial indexes
+        where = ["1"] + ([f"state IN ({wanted})"] if wanted else [])
         where += ["folder = ?"] if folder is not None else []
-        values: list[Any] = [*wanted, *([folder] if folder is not None else []), limit]
+        values: list[Any] = [*([folder] if folder is not None else []), limit]
         order = "id DESC" if newest else "id"
-        rows = self._sql.execute(
-            f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values
-        )
+        rows = self._read(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values)
         return [_job(row) for row in rows]
 
     def waiting(self, folders: Sequence[str]) -> int:
         """Return the number of queued jobs of `folders`, those that wait for their next try included."""
         marks = ", ".join("?" * len(folders))
-        row = self._sql.execute(
-            f"SELECT count(*) FROM jobs WHERE state = 'queued' AND folder IN ({marks})", list(folders)
-        ).fetchone()
-        return int(row[0])
+        rows = self._read(f"SELECT count(*) FROM jobs WHERE state = 'queued' AND folder IN ({marks})", folders)
+        return int(rows[0][0])
 
     def next_jobs(self, limit: int) -> list[Job]:
         """Return the queued jobs in the order in which they will be claimed."""
-        rows = self._sql.execute(
-            f"SELECT {COLUMNS} FROM jobs WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?", (limit,)
+        rows = self._read(
+            f"SELECT {COLUMNS} FROM jobs INDEXED BY next_job WHERE state = 'queued' ORDER BY priority DESC, id LIMIT ?",
+            (limit,),
         )
         return [_job(row) for row in rows]
 
     def events(self, job: int) -> list[Event]:
         """Return what happened to `job`, oldest first."""
-        rows = self._sql.execute("SELECT at, old, new, reason, detail FROM events WHERE job = ? ORDER BY id", (job,))
+        rows = self._read("SELECT at, old, new, reason, detail FROM events WHERE job = ? ORDER BY id", (job,))
         return [Event(**dict(row)) for row in rows]
 
     def counts(self) -> dict[tuple[str, State], int]:
         """Return the number of jobs by folder and state."""
-        rows = self._sql.execute("SELECT folder, state, count(*) AS n FROM jobs GROUP BY folder, state")
+        rows = self._read("SELECT folder, state, count(*) AS n FROM jobs GROUP BY folder, state")
         return {(row["folder"], State(row["state"])): row["n"] for row in rows}
 
     def holds(self) -> dict[str, str]:
         """Return the reason of each hold by its scope."""
-        return {row["scope"]: row["reason"] for row in self._sql.execute("SELECT scope, reason FROM holds")}
+        return {row["scope"]: row["reason"] for row in self._read("SELECT scope, reason FROM holds")}
 
     def ended_since(self, event: int) -> dict[State, int]:
         """Return the number of ended jobs by state whose last event is younger than number `event`."""
-        rows = self._sql.execute(
+        rows = self._read(
             f"SELECT state, count(*) AS n FROM jobs WHERE state NOT IN {LIVE_STATES}"
             " AND id IN (SELECT job FROM events WHERE id > ?) GROUP BY state",
             (event,),
@@ -275,20 +307,20 @@ class Journal:
 
     def last_event(self) -> int:
         """Return the number of the newest event, 0 if there is none."""
-        return int(self._sql.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
+        return int(self._read("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
     def changes_by_others(self) -> int:
         """Return a number that differs once another connection has written."""
-        return int(self._sql.execute("PRAGMA data_version").fetchone()[0])
+        return int(self._read("PRAGMA data_version")[0][0])
 
     def damage(self) -> str:
         """Return what `quick_check` finds, '' if the file is sound."""
-        found = str(self._sql.execute("PRAGMA quick_check(1)").fetchone()[0])
+        found = str(self._read("PRAGMA quick_check(1)")[0][0])
         return "" if found == "ok" else found
 
     def copy_to(self, target: Path) -> None:
         """Write a compact, consistent copy of the journal to `target`, which must not exist."""
-        self._sql.execute("VACUUM INTO ?", (os.fspath(target),))
+        self._read("VACUUM INTO ?", (os.fspath(target),))
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -297,6 +329,10 @@ class Journal:
             "INSERT INTO events (job, at, old, new, reason, detail) VALUES (?, ?, ?, ?, ?, ?)",
             (job, at, old, new, reason, detail),
         )
+
+    def _read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        with _unlocked(self.path):
+            return self._sql.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -320,12 +356,12 @@ def _unlocked(path: Path) -> Iterator[None]:
         raise Unavailable(f"{path}: {error}; is the disk full, or the file locked or not yours?") from error
 
 
+def _json(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
+
+
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
     values["options"] = json.loads(values["options"])
     values["state"] = State(values["state"])
     return Job(**values)
-
-
-def _quoted(path: Path) -> str:
-    return os.fspath(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -24,7 +24,7 @@ def recover(config: Config, journal: Journal, *, boot: str, now: float) -> None:
         else:
             journal.move(job.id, verdict.state, verdict.reason, now=now, **verdict.columns)
         log.info("job=%d %s was running when the daemon ended", job.id, job.name)
-    journal.forget_delays()
+    journal.forget_delays(boot)
     for folder in (config.state / "work").glob("[0-9]*"):
         if _is_over(journal, folder.name):
             remove_folder(folder)
@@ -34,5 +34,5 @@ def _is_over(journal: Journal, number: str) -> bool:
     """Tell whether the work of a job is of no more use; that of a failed one is, for `retry`."""
     try:
         return journal.job(int(number)).state in (State.DONE, State.CANCELLED, State.SKIPPED)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, OverflowError):
         return False  # retention looks after what belongs to nobody

@@ -1,0 +1,71 @@
+import sqlite3
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlite_utils import Database
+
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.schema import LIVE_STATES, migrations
+from darkroom.daemon.states import LIVE
+
+
+def dump(path: Path) -> list[str]:
+    with sqlite3.connect(path) as sql:
+        return list(sql.iterdump())
+
+
+def test_a_second_migration_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    Journal(path).close()
+    first = dump(path)
+    Journal(path).close()
+    with sqlite3.connect(path) as sql:
+        migrations.apply(Database(sql))
+    assert dump(path) == first and any("CREATE TABLE jobs" in line for line in first)
+
+
+def test_a_migration_cut_off_in_the_middle_leaves_nothing_and_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, original = tmp_path / "journal.db", Database.execute
+
+    def fail_late(self: Database, sql: str, *arguments: Any) -> Any:
+        if "CREATE INDEX by_job" in sql:
+            raise KeyboardInterrupt
+        return original(self, sql, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Database, "execute", fail_late)
+        with pytest.raises(KeyboardInterrupt):
+            Journal(path)
+    assert not any("CREATE TABLE jobs" in line for line in dump(path))
+    with Journal(path) as journal:
+        assert journal.counts() == {}
+
+
+def open_one(path: str, start: Any, said: Any) -> None:
+    start.wait()
+    try:
+        with Journal(Path(path)) as journal:
+            said.put(journal.last_event())
+    except Exception as error:
+        said.put(repr(error))
+
+
+def test_processes_that_open_a_new_journal_at_once_all_succeed(tmp_path: Path) -> None:
+    context = get_context("fork")
+    for round_ in range(5):
+        start, said = context.Barrier(4), context.SimpleQueue()
+        path = str(tmp_path / f"{round_}.db")
+        all_four = [context.Process(target=open_one, args=(path, start, said)) for _ in range(4)]
+        for process in all_four:
+            process.start()
+        assert [said.get() for _ in all_four] == [0] * 4
+        for process in all_four:
+            process.join()
+
+
+def test_live_states_are_those_of_the_table_of_moves() -> None:
+    assert {name.strip(" '") for name in LIVE_STATES.strip("()").split(",")} == set(LIVE)
