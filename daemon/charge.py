@@ -34,14 +34,13 @@ def crashed(job: Job, how: str, parts: int, limit: int = CRASHES) -> Verdict:
     """
     crashes = job.crashes + 1 if job.crash_segment == parts else 1
     columns = {"crashes": crashes, "crash_segment": parts}
-    if crashes >= limit and job.state is State.RUNNING:
-        times = f"{crashes} times at segment {parts + 1}"
-        return Verdict(
-            state=State.QUARANTINED,
-            reason=f"{how}, {times}; `darkroom retry {job.id}` tries again",
-            columns=columns,
-        )
-    reason = f"{how} at segment {parts + 1}; finished parts are kept"
+    where = "publishing" if job.state is State.PUBLISHING else f"at segment {parts + 1}"
+    if crashes >= limit:
+        # A file whose result is whole is not poison: what went wrong is the outbox's fault, or the machine's.
+        state = State.FAILED if job.state is State.PUBLISHING else State.QUARANTINED
+        reason = f"{how}, {crashes} times {where}; `darkroom retry {job.id}` tries again"
+        return Verdict(state=state, reason=reason, columns=columns)
+    reason = f"{how} {where}; finished parts are kept"
     return Verdict(state=State.QUEUED, reason=reason, columns=columns)
 
 

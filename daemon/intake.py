@@ -1,5 +1,6 @@
 """From what was seen in an inbox to jobs in the journal."""
 
+import json
 import logging
 from contextlib import suppress
 from typing import Any
@@ -26,11 +27,11 @@ def take_in(journal: Journal, folder: Folder, sighting: Sighting, now: float) ->
         _cancel(journal, job, "the file is no longer in the inbox", now, GONE)
     outdated = "the file changed; a new job follows"
     running = [job for job in sighting.replaced if not _cancel(journal, job, outdated, now)]
-    first: dict[str, Arrival] = {}
+    first: dict[tuple[str, str], Arrival] = {}
     for arrival in sighting.arrivals:
-        first.setdefault(arrival.content, arrival)
+        first.setdefault(_work(arrival), arrival)
     # Of several equal files the first is recorded first, so that the others find it.
-    for batch in (first.values(), (arrival for arrival in sighting.arrivals if first[arrival.content] is not arrival)):
+    for batch in (first.values(), (other for other in sighting.arrivals if first[_work(other)] is not other)):
         for number in journal.enqueue([_new_job(journal, folder, arrival) for arrival in batch], now):
             _tell(journal.job(number))
     free_twins(journal, now)
@@ -65,6 +66,11 @@ def _cancel(journal: Journal, number: int, why: str, now: float, columns: dict[s
     except IllegalMove:
         return journal.job(number).state not in LIVE
     return True
+
+
+def _work(arrival: Arrival) -> tuple[str, str]:
+    """Return what is equal for arrivals whose results would be."""
+    return arrival.content, json.dumps(dict(arrival.options), sort_keys=True)
 
 
 def _new_job(journal: Journal, folder: Folder, arrival: Arrival) -> NewJob:
