@@ -1,6 +1,5 @@
 """The command `darkroom`: reads the journal itself and asks for things through it, daemon up or down."""
 
-import json
 import os
 import sys
 import time
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.live import Live as Screen
 
 from darkroom import __version__
@@ -31,10 +29,13 @@ from darkroom.daemon.ending import (
     Asked,
     Commands,
     Unknown,
+    console,
     leave,
+    print_json,
+    say,
 )
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, parse_mounts
-from darkroom.daemon.job import Job, printable
+from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, FILE, Journal
 from darkroom.daemon.lock import take_lock
 from darkroom.daemon.log import set_up
@@ -137,15 +138,15 @@ def status(
     """Show what runs, what waits and why, with the daemon up or down."""
     config = ctx.obj.load()
     if as_json:
-        _print_json(status_values(take_status(config, datetime.now())))
+        print_json(status_values(take_status(config, datetime.now())))
         return
-    console = _console()
-    if watch and not console.is_terminal:
+    terminal = console()
+    if watch and not terminal.is_terminal:
         leave(USAGE, "--watch needs a terminal; without one ask again and again with --json")
     if not watch:
-        console.print(view.status_view(take_status(config, datetime.now()), everything=everything))
+        terminal.print(view.status_view(take_status(config, datetime.now()), everything=everything))
         return
-    with Screen(console=console, screen=True, auto_refresh=False) as screen:
+    with Screen(console=terminal, screen=True, auto_refresh=False) as screen:
         while True:
             screen.update(view.status_view(take_status(config, datetime.now()), everything=everything), refresh=True)
             time.sleep(WATCH_S)
@@ -166,9 +167,9 @@ def jobs(
     journal = journal_of(config)
     found = journal.jobs(states=states or (), folder=folder, limit=limit, newest=True) if journal else []
     if as_json:
-        _print_json([job_values(job) for job in found])
+        print_json([job_values(job) for job in found])
     else:
-        _console().print(view.jobs_view(found, unix_now()))
+        console().print(view.jobs_view(found, unix_now()))
 
 
 @app.command()
@@ -180,9 +181,9 @@ def show(ctx: typer.Context, job: int, as_json: AsJson = False) -> None:
         raise Unknown(f"there is no job {job}: there has been no start yet")
     found = take_job_status(config, journal, _job(journal, job))
     if as_json:
-        _print_json(job_status_values(found))
+        print_json(job_status_values(found))
     else:
-        _console().print(view.job_view(found))
+        console().print(view.job_view(found))
 
 
 @app.command()
@@ -200,7 +201,7 @@ def add(
     options = dict(_setting(text) for text in settings or ())
     with _journal(config) as journal:
         for line in wishes.add(journal, target, config.watch, file, options, now=unix_now()):
-            _say(line)
+            say(line)
 
 
 @app.command()
@@ -241,7 +242,7 @@ def hold(
     scope = _scope(config, numbers, folder, everything)
     with _journal(config) as journal:
         if scope:
-            _say(wishes.hold_folder(journal, scope, reason, now=unix_now()))
+            say(wishes.hold_folder(journal, scope, reason, now=unix_now()))
         _each(journal, numbers or [], lambda job: wishes.hold(journal, job, reason, now=unix_now()))
 
 
@@ -252,7 +253,7 @@ def release(ctx: typer.Context, numbers: Numbers = None, folder: Name = None, ev
     scope = _scope(config, numbers, folder, everything)
     with _journal(config) as journal:
         if scope:
-            _say(wishes.release_folder(journal, scope))
+            say(wishes.release_folder(journal, scope))
         _each(journal, numbers or [], lambda job: wishes.release(journal, job, now=unix_now()))
 
 
@@ -267,13 +268,13 @@ def check(
         setup.adopt(config, _folder(config, adopt))
         running = live.read(config.state)
         later = f"; the daemon follows at its next reload: kill -HUP {running.pid}" if running else ""
-        _say(f"{adopt}: inbox and outbox are accepted as they are{later}")
+        say(f"{adopt}: inbox and outbox are accepted as they are{later}")
     identities = load_identities(config.state / IDENTITIES)
     surveys = [setup.survey(config, folder, identities) for folder in config.folders]
-    _console().print(view.survey_view(surveys, setup.look_at(config.state, "", {}, "")))
+    console().print(view.survey_view(surveys, setup.look_at(config.state, "", {}, "")))
     if any(place.trouble for found in surveys for place in (found.inbox, found.outbox)):
         raise typer.Exit(UNAVAILABLE)
-    _say(f"{ctx.obj.path}: all is well")
+    say(f"{ctx.obj.path}: all is well")
 
 
 @app.command()
@@ -283,7 +284,7 @@ def init(folder: Path) -> None:
         config = setup.init(folder)
     except FileExistsError as error:
         leave(USAGE, f"{error.filename}: is there already and stays as it is; name another folder")
-    _say(f"{config}: written; drop files in {config.parent / 'inbox'}, then: darkroom --config {config} run")
+    say(f"{config}: written; drop files in {config.parent / 'inbox'}, then: darkroom --config {config} run")
 
 
 @app.command(name="prune")
@@ -294,7 +295,7 @@ def _prune(
     config = ctx.obj.load()
     set_up(config.log)
     with _journal(config) as journal:
-        _console().print(view.removals_view(prune(config, journal, unix_now(), dry_run), dry_run=dry_run))
+        console().print(view.removals_view(prune(config, journal, unix_now(), dry_run), dry_run=dry_run))
 
 
 # -- what the commands share ---------------------------------------------------------------------------------------
@@ -313,7 +314,7 @@ def _each(journal: Journal, numbers: list[int], wish: Callable[[Job], str]) -> N
     code = OK
     for number in dict.fromkeys(numbers):
         try:
-            _say(wish(_job(journal, number)))
+            say(wish(_job(journal, number)))
         except (Unknown, IllegalMove) as error:
             print(error, file=sys.stderr)
             code = UNKNOWN if isinstance(error, Unknown) else USAGE
@@ -353,17 +354,3 @@ def _setting(text: str) -> tuple[str, Any]:
         return key.strip(), read_yaml(value)
     except ValueError as error:
         leave(USAGE, f"--set {text}: {error}")
-
-
-def _console() -> Console:
-    """Return where tables go: as wide as the terminal; into a file or a pipe so wide that no name is broken."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=1000)
-
-
-def _say(line: str) -> None:
-    print(printable(line.encode(errors="surrogateescape")))
-
-
-def _print_json(values: object) -> None:
-    print(json.dumps(values, indent=2, default=str))

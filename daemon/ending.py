@@ -1,5 +1,6 @@
-"""What every command shares: the configuration it works with, and how it ends."""
+"""What every command shares: the configuration it works with, how it speaks and how it ends."""
 
+import json
 import os
 import sqlite3
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
+from rich.console import Console
 from typer.core import TyperGroup
 
 from darkroom.daemon.config import Config, ConfigError, load
@@ -84,3 +86,19 @@ class Asked:
             raise ConfigError([f"{self.path}: {error.strerror}; `darkroom init FOLDER` makes one"]) from error
         os.umask(int(config.umask, 8))
         return config
+
+
+def console() -> Console:
+    """Return where tables go: as wide as the terminal; into a file or a pipe so wide that no name is broken."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=1000)
+
+
+def say(line: str) -> None:
+    """Print one line for people, control characters as escapes."""
+    print(printable(line.encode(errors="surrogateescape")))
+
+
+def print_json(values: object) -> None:
+    """Print one document for programs; ASCII only, so that no name disturbs a terminal."""
+    print(json.dumps(values, indent=2, default=str))
