@@ -23,7 +23,8 @@ class Formatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, or the lines of a traceback."""
-        lines = [printable(line.encode(errors="surrogateescape")) for line in super().format(record).splitlines()]
+        # Halves of surrogate pairs other than those of odd file names would make the line, and its news, be lost.
+        lines = [printable(line.encode(errors="backslashreplace")) for line in super().format(record).splitlines()]
         level = record.levelname.lower()
         if self._form == "json":
             entry = {
@@ -40,8 +41,7 @@ class Formatter(logging.Formatter):
 
 def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
     """Send the log to standard error as `log` says."""
-    under_systemd = "JOURNAL_STREAM" in environ
-    form = ("journal" if under_systemd else "text") if log.format == "auto" else log.format
+    form = ("journal" if _goes_to_journal(environ) else "text") if log.format == "auto" else log.format
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Formatter(form))
     root = logging.getLogger()
@@ -49,3 +49,12 @@ def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
     root.setLevel(log.level.upper())
     logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run; we tell of their results
     logging.raiseExceptions = False  # a closed standard error must not stop the work
+
+
+def _goes_to_journal(environ: Mapping[str, str]) -> bool:
+    """Tell whether standard error is the journal's: a shell below a service inherits the variable, not the stream."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False  # closed
+    return environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

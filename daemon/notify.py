@@ -37,6 +37,6 @@ class Systemd:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as door:
-                door.sendto(words.encode(), self._address)
+                door.sendto(words.encode(errors="backslashreplace"), self._address)
         except OSError:
             return  # a missing or full socket must not stop the work; systemd's own watchdog is the answer

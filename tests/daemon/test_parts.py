@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from darkroom.daemon import parts as parts_module
 from darkroom.daemon.parts import DRAFT, Parts, atomic, count_parts, remove_folder, work_folder, write_durably
 from darkroom.pipelines.base import Plan, split
 
@@ -81,7 +80,7 @@ def test_a_disk_that_cannot_keep_the_content_is_never_believed(tmp_path: Path, m
     target = tmp_path / "file"
     write_durably(target, b"old")
     with monkeypatch.context() as patch:
-        patch.setattr(parts_module.os, "fsync", fail)
+        patch.setattr(os, "fsync", fail)
         with pytest.raises(OSError, match="Input/output"):
             write_durably(target, b"new")
     assert target.read_bytes() == b"old" and list(tmp_path.iterdir()) == [target]
