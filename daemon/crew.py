@@ -7,6 +7,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from typing import Any
 from darkroom.daemon.job import Job
 from darkroom.daemon.live import WorkerNow
 from darkroom.daemon.wire import DRAIN
+from darkroom.pipelines.errors import Unavailable
 
+COMMAND = (sys.executable, "-P", "-m", "darkroom.daemon.worker")
 GOODBYE_S = 10.0
 RATE_WINDOW_S = 60.0  # the shown rate is that of the last minute
 
@@ -26,14 +29,27 @@ class Crew:
     one cannot start before the killed one's worker is gone as well.
     """
 
-    def __init__(self, config_path: Path, device: str, lock_fd: int) -> None:
-        """Own `device`; no process is started yet."""
+    def __init__(
+        self,
+        config_path: Path,
+        device: str,
+        lock_fd: int,
+        *,
+        command: Sequence[str] = COMMAND,
+        goodbye_s: float = GOODBYE_S,
+    ) -> None:
+        """Own `device`; no process is started yet.
+
+        command:    starts a worker when its arguments follow;  goodbye_s: how long one may take to leave
+        """
         self.device = device
         self.job: Job | None = None
-        self.asked = ""  # the wish that was sent last
         self.moved = time.monotonic()  # when the worker was heard last
         self._config_path = config_path
         self._lock_fd = lock_fd
+        self._command = command
+        self._goodbye_s = goodbye_s
+        self._asked: set[str] = set()  # the wishes sent since the job began
         self._process: subprocess.Popen[bytes] | None = None
         self.pipe: Connection | None = None
         self._facts: dict[str, Any] = {}
@@ -45,24 +61,20 @@ class Crew:
         return self._process.pid if self._process else 0
 
     def give(self, job: Job) -> None:
-        """Let the worker run the claimed `job`, starting it if need be."""
-        if self.asked == DRAIN:
+        """Let the worker run the claimed `job`, starting it if need be. Raises Unavailable if that fails."""
+        if DRAIN in self._asked or self.pipe is None or (self._process and self._process.poll() is not None):
             self._see_off()
-        if self._process is None or self._process.poll() is not None:
+        if self.pipe is None:
             self._start()
-        assert self.pipe is not None, "a started worker has a pipe"
-        self.job, self.asked, self.moved = job, "", time.monotonic()
+        self.job, self._asked, self.moved = job, set(), time.monotonic()
         self._facts, self._ticks = {"stage": "starting"}, deque()
-        self.pipe.send({"claimed": job.id})
+        self._send({"claimed": job.id})
 
     def ask(self, wish: str) -> None:
         """Wish that the running job ends: DRAIN (and the worker with it), "cancel", "hold" or "replace"."""
-        if self.pipe is not None and self.asked != wish:
-            self.asked = wish
-            try:
-                self.pipe.send({"wish": wish})
-            except OSError:
-                return  # it is gone: `fate` will tell
+        if self.pipe is not None and wish not in self._asked:
+            self._asked.add(wish)
+            self._send({"wish": wish})
 
     def hear(self) -> list[Mapping[str, Any]]:
         """Return the messages that have come in, having noted the progress in them."""
@@ -76,11 +88,15 @@ class Crew:
         return messages
 
     def fate(self) -> int | None:
-        """Return the exit status of a worker that is gone (-9: killed by signal 9), and forget it; else None."""
+        """Return the exit status of a worker that is gone (-9: killed by signal 9), else None.
+
+        Told again until `finished`: what has to be recorded of it may be possible only at the second try.
+        """
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self._hang_up()
-        self._process = None
+        if self.job is None:
+            self._process = None
         return status
 
     def finished(self) -> None:
@@ -93,10 +109,11 @@ class Crew:
             self.ask(DRAIN)
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once; one that hangs in the kernel goes when that lets it, and `fate` tells."""
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(self._goodbye_s)
 
     def now(self) -> WorkerNow:
         """Return what the worker is doing, for people."""
@@ -114,25 +131,41 @@ class Crew:
 
     def _start(self) -> None:
         ours, theirs = Pipe()
-        os.set_inheritable(self._lock_fd, True)
-        command = [sys.executable, "-P", "-m", "darkroom.daemon.worker"]
-        self._process = subprocess.Popen(
-            [*command, str(self._config_path), self.device, str(theirs.fileno()), str(os.getpid())],
-            pass_fds=(theirs.fileno(), self._lock_fd),
-            stdin=subprocess.DEVNULL,
-            env={"OMP_WAIT_POLICY": "passive", **os.environ},  # spinning threads burn up to 60 % on a shared machine
-        )
-        theirs.close()
+        with theirs:
+            try:
+                self._process = subprocess.Popen(
+                    [*self._command, str(self._config_path), self.device, str(theirs.fileno()), str(os.getpid())],
+                    pass_fds=(theirs.fileno(), self._lock_fd),
+                    stdin=subprocess.DEVNULL,
+                    env={"OMP_WAIT_POLICY": "passive", **os.environ},  # spinning burns up to 60 % of a shared machine
+                )
+            except OSError as error:
+                ours.close()
+                raise Unavailable(
+                    f"{self._command[0]}: {error.strerror}; no worker starts until that is mended"
+                ) from error
         self.pipe = ours
 
+    def _send(self, words: Mapping[str, Any]) -> None:
+        try:
+            if self.pipe is not None:
+                self.pipe.send(words)
+        except OSError:
+            return  # it is gone: `fate` will tell
+
     def _see_off(self) -> None:
-        """Wait for a worker that was asked to go; it has nothing left to do."""
+        """Wait for a worker that is on its way out; it has nothing left to do. Raises Unavailable if it stays."""
+        self._hang_up()  # one that waits for words leaves now
         if self._process is not None:
             try:
-                self._process.wait(GOODBYE_S)
+                self._process.wait(self._goodbye_s)
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._hang_up()
+            if self._process.poll() is None:
+                raise Unavailable(
+                    f"worker {self.pid} on {self.device} cannot be ended; see what its device or disk does"
+                )
+        self._process = None
 
     def _hang_up(self) -> None:
         if self.pipe is not None:

@@ -14,27 +14,33 @@ from darkroom.pipelines.errors import Stopped
 log = logging.getLogger(__name__)
 
 DRAIN = "drain"  # the wish that the worker goes after the running segment
+AT_ONCE = ("cancel", "replace", "hold")  # wishes that end a job at the next tick; of two the first counts
 QUIET_S = 0.2  # ticks are told at most so often; each is a message to another process
 
 
 class Wire:
     """Tells the supervisor how one job goes on (`run.Told`), and raises Stopped when it wishes so.
 
-    Wishes: DRAIN ends the job after the running segment; "cancel", "hold" and "replace" at the next tick.
-    A supervisor that is gone ends it at the next tick too.
+    Wishes: DRAIN ends the job after the running segment; those AT_ONCE at the next tick, whatever comes after
+    them. A supervisor that is gone ends it at the next tick too.
     """
 
     def __init__(self, pipe: Connection, job: Job) -> None:
         """Speak of `job`."""
         self.job = job
-        self.wish = ""
         self.began = time.monotonic()
         self.stages: dict[str, float] = {}  # seconds spent in each stage, for the report
         self._pipe = pipe
+        self._wishes: set[str] = set()
         self._count = 0
         self._stage = ""
         self._stage_began = self.began
         self._told = 0.0
+
+    @property
+    def wish(self) -> str:
+        """DRAIN if the worker is to go, else what ends the job, "" if nothing does."""
+        return next((wish for wish in (DRAIN, *AT_ONCE) if wish in self._wishes), "")
 
     def stage(self, stage: str) -> None:
         """Enter `stage`. Raises Stopped."""
@@ -99,13 +105,14 @@ class Wire:
         try:
             self._pipe.send({"job": self.job.id, **words})
         except OSError:
-            self.wish = DRAIN  # nobody listens any more
+            self._wishes.add(DRAIN)  # nobody listens any more
 
     def _listen(self, *, at_rest: bool) -> None:
         try:
             while self._pipe.poll():
-                self.wish = self._pipe.recv()["wish"]
+                self._wishes.add(self._pipe.recv()["wish"])
         except (EOFError, OSError) as error:
             raise Stopped("the daemon is gone") from error
-        if self.wish and (at_rest or self.wish != DRAIN):
-            raise Stopped(self.wish)
+        for wish in (*AT_ONCE, DRAIN) if at_rest else AT_ONCE:
+            if wish in self._wishes:
+                raise Stopped(wish)
