@@ -13,7 +13,7 @@ import typer
 from rich.live import Live as Screen
 
 from darkroom import __version__
-from darkroom.daemon import live, setup, view, wishes
+from darkroom.daemon import setup, view, wishes
 from darkroom.daemon.backup import open_or_recover
 from darkroom.daemon.clock import unix_now
 from darkroom.daemon.config import Config, Folder
@@ -48,6 +48,7 @@ from darkroom.daemon.status import (
     job_status_values,
     job_values,
     journal_of,
+    picture_of,
     status_values,
     take_job_status,
     take_status,
@@ -266,7 +267,7 @@ def check(
     config = ctx.obj.load()
     if adopt is not None:
         setup.adopt(config, _folder(config, adopt))
-        running = live.read(config.state)
+        running = picture_of(config)
         later = f"; the daemon follows at its next reload: kill -HUP {running.pid}" if running else ""
         say(f"{adopt}: inbox and outbox are accepted as they are{later}")
     identities = load_identities(config.state / IDENTITIES)

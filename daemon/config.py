@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from darkroom import pipelines
 from darkroom.daemon.job import printable
@@ -19,12 +19,12 @@ from darkroom.daemon.units import Bytes, Seconds
 
 
 def _usable_path(path: Path) -> Path:
-    if "\0" in str(path) or path == Path():
+    if "\0" in str(path):
         raise ValueError("expected the path of a folder")
     try:
         return path.expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{path}: there is no such user's home; write the path in full") from error
+    except RuntimeError:
+        raise ValueError(f"{path}: there is no such user's home; write the path in full") from None
 
 
 def _known_pipeline(name: str) -> str:
@@ -36,7 +36,7 @@ def _known_pipeline(name: str) -> str:
 SHORT = reprlib.Repr()  # shows a wrong value in a line: not all of it, if it is long or deep
 SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
 
-FolderPath = Annotated[Path, AfterValidator(_usable_path)]
+FolderPath = Annotated[Path, BeforeValidator(lambda raw: raw or None), AfterValidator(_usable_path)]
 PipelineName = Annotated[str, AfterValidator(_known_pipeline)]
 Template = Annotated[str, AfterValidator(check_template)]
 WindowText = Annotated[str, AfterValidator(lambda text: parse_window(text) and text)]
@@ -252,10 +252,15 @@ def load(path: Path) -> Config:
     return config
 
 
-def faults(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
-    """Say each fault of a validation in one line: `key: what is wrong, what was expected`."""
+def faults(error: ValidationError, model: type[BaseModel], below: str = "") -> Iterator[str]:
+    """Say each fault of a validation of `model` in one line: `key: what is wrong, what was expected`.
+
+    below: the key that holds it, "" at the top
+    """
     for fault in error.errors():
-        where = printable(".".join(f"{part}" for part in fault["loc"]).encode(errors="surrogateescape"))
+        where = printable(
+            ".".join(f"{part}" for part in (*filter(None, [below]), *fault["loc"])).encode(errors="surrogateescape")
+        )
         if fault["type"] == "extra_forbidden":
             near = get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), n=1, cutoff=0.5)
             yield f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "; see the README for all keys")
@@ -297,7 +302,7 @@ def _option_faults(raw: Mapping[Any, Any]) -> Iterator[str]:
         try:
             pipelines.options_of(name).model_validate(options)
         except ValidationError as error:
-            yield from (f"folders.{index}.options.{line}" for line in faults(error, pipelines.options_of(name)))
+            yield from faults(error, pipelines.options_of(name), f"folders.{index}.options")
 
 
 def _repeated_names(raw: Mapping[Any, Any]) -> Iterator[str]:

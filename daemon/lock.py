@@ -26,3 +26,18 @@ def take_lock(state: Path, patience_s: float = PATIENCE_S) -> int:
                 os.close(handle)
                 raise Unavailable(f"{state}: another darkroom is running on this state folder; stop it first") from None
             time.sleep(0.05)
+
+
+def is_taken(state: Path) -> bool:
+    """Tell whether a daemon, or a worker it left, has the lock on `state`; a process number alone may be anybody's."""
+    try:
+        handle = os.open(state / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False

@@ -13,6 +13,7 @@ from darkroom.daemon.gate import why_closed
 from darkroom.daemon.job import Event, Job
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.live import FolderNow, Live
+from darkroom.daemon.lock import is_taken
 from darkroom.daemon.parts import count_parts, work_folder
 from darkroom.daemon.stage import source_path
 from darkroom.daemon.states import State
@@ -58,10 +59,15 @@ def journal_of(config: Config) -> Journal | None:
     return Journal(path, readonly=True) if path.exists() else None
 
 
+def picture_of(config: Config) -> Live | None:
+    """Return what the daemon is doing, or None if none is running."""
+    return live.read(config.state) if is_taken(config.state) else None
+
+
 def take_status(config: Config, now: datetime) -> Status:
     """Return how things stand at `now`, local time. No inbox is touched: its server may hang. Raises Unavailable."""
     journal = journal_of(config)
-    picture = live.read(config.state)
+    picture = picture_of(config)
     holds = journal.holds() if journal else {}
     counts = journal.counts() if journal else {}
     folders = []
