@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import pipelines
-from darkroom.daemon.charge import unavailable
+from darkroom.daemon.charge import disk_full, is_disk_full, unavailable
 from darkroom.daemon.clock import unix_now, uptime
 from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.job import Job, printable
@@ -75,7 +75,8 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
         if _source_changed(this):
             return _stopped(this, CHANGED)
         detail = "" if isinstance(error, Unavailable) else traceback.format_exc()
-        verdict = unavailable(journal.job(job.id), _words(error), config.worker, uptime())
+        judge = disk_full if is_disk_full(error) else unavailable
+        verdict = judge(journal.job(job.id), _words(error), config.worker, uptime())
         return this.move(verdict.state, verdict.reason, detail=detail, **verdict.columns)
     except Exception as error:
         reason = f"a bug in Darkroom: {type(error).__name__}: {error}; `darkroom show {job.id}` has the details"
@@ -183,5 +184,3 @@ def _words(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{printable(str(error.filename).encode(errors='surrogateescape'))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__
-
-

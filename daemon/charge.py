@@ -3,6 +3,7 @@
 Pure: a job, what happened, and the limits go in; the next state and its columns come out.
 """
 
+import errno
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,22 @@ def unavailable(job: Job, what: str, limits: Worker, uptime: float) -> Verdict:
         reason=f"{what}; next try in {show_seconds(delay)}",
         columns={"failures": failures, "not_before": uptime + delay},
     )
+
+
+def disk_full(job: Job, what: str, limits: Worker, uptime: float) -> Verdict:
+    """Judge a job that found the disk full: it waits for space as long as it takes, and no try is counted."""
+    delay = limits.retry_delays[0]
+    reason = f"{what}; waits for space, next try in {show_seconds(delay)}"
+    return Verdict(state=State.QUEUED, reason=reason, columns={"failures": job.failures, "not_before": uptime + delay})
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell whether a full disk, or a used-up quota, is behind `error`."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
 
 
 def exit_words(status: int) -> str:

@@ -19,14 +19,18 @@ PATIENCE_S = 120
 class House:
     """A configuration with one folder, its daemon, and what is in its inbox and outbox."""
 
-    def __init__(self, root: Path, **folder: object) -> None:
+    def __init__(self, root: Path, worker: dict[str, object] | None = None, **folder: object) -> None:
         self.root = root
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
         self.config = root / "config.yaml"
         self.inbox.mkdir(parents=True)
         entry = {"name": "films", "pipeline": "upscale", "inbox": "inbox", "outbox": "outbox", "settle": 0.2}
         options = {"options": {"model": "fast", "segment_frames": 8}}
-        settings = {"folders": [entry | options | folder], "disk": {"work_reserve": 0, "outbox_reserve": 0}}
+        settings = {
+            "folders": [entry | options | folder],
+            "worker": worker or {},
+            "disk": {"work_reserve": 0, "outbox_reserve": 0},
+        }
         self.config.write_text(yaml.safe_dump(settings))
         self.lines: list[str] = []
         self._daemon: subprocess.Popen[str] | None = None

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,28 @@ def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: 
     assert house.stop() == 0
     assert house.drain() == 0
     assert list(house.results()) == ["a.mp4"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
+def test_a_full_disk_fails_no_job_and_is_waited_for(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], check=True)
+    try:
+        settings = {"outbox": str(tmp_path / "outbox"), "options": {"model": "fast", "segment_frames": 66}}
+        house = House(disk / "house", worker={"retry_delays": ["1 s"], "attempts": 2}, **settings)
+        shutil.copy(BUNNY, house.inbox / "film.mp4")
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(7 * 2**20))
+        house.start()
+        for _ in range(3):
+            house.see("waits for space", len(house.lines))
+        ballast.unlink()
+        house.see("done: published as film.mp4")
+        assert house.stop() == 0
+        assert house.strays() == []
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_a_bad_reload_keeps_the_old_configuration_and_a_good_one_is_taken(tmp_path: Path, clip: Path) -> None:

@@ -1,14 +1,25 @@
+import errno
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from darkroom.daemon.charge import CRASHES, OUTAGES, Verdict, crashed, exit_words, unavailable
+from darkroom.daemon.charge import (
+    CRASHES,
+    OUTAGES,
+    Verdict,
+    crashed,
+    disk_full,
+    exit_words,
+    is_disk_full,
+    unavailable,
+)
 from darkroom.daemon.config import Worker
 from darkroom.daemon.job import Job, NewJob, Signature
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.states import MOVES, State
+from darkroom.pipelines.errors import Unavailable
 
 LIMITS = Worker(attempts=3, retry_delays=[60, 300])
 
@@ -105,3 +116,23 @@ def test_the_last_delay_is_repeated(tmp_path: Path) -> None:
 )
 def test_an_exit_status_is_said_in_words(status: int, words: str) -> None:
     assert exit_words(status) == words
+
+
+def test_a_full_disk_is_waited_for_without_counting_tries(tmp_path: Path) -> None:
+    journal, job = running(tmp_path)
+    journal.close()
+    verdict = disk_full(job, "/work: no space left", LIMITS, uptime=1000.0)
+    assert verdict.state is State.QUEUED
+    assert verdict.columns == {"failures": job.failures, "not_before": 1000.0 + LIMITS.retry_delays[0]}
+
+
+def test_a_full_disk_is_recognised_behind_the_error_that_names_it() -> None:
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as cause:
+            raise Unavailable("part: is the disk full?") from cause
+    except Unavailable as error:
+        assert is_disk_full(error)
+    assert not is_disk_full(OSError(errno.EIO, "Input/output error"))
+    assert not is_disk_full(Unavailable("weights are missing"))
