@@ -4,7 +4,8 @@
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
-PIP := .venv/bin/python -P -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# --no-compile: torch has thousands of modules of which few are ever imported.
+PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := test
 .PHONY: test lint format bench demo picture install wheel clean
@@ -49,10 +50,10 @@ clean:
 	$(PIP) --editable .
 	@touch $@
 
-.venv/demo: .venv/darkroom
+.venv/demo: .venv/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/darkroom
+.venv/dev: .venv/python pyproject.toml constraints.txt
 	$(PIP) --editable '.[dev,demo,ncnn]'
 	@touch $@
