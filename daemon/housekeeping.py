@@ -5,6 +5,7 @@ every jump makes the schedule anew.
 """
 
 import logging
+import sqlite3
 from datetime import datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -68,6 +69,9 @@ def run_daily(config: Config) -> None:
             removals = prune(config, journal, unix_now(), dry_run=False)
     except (Unavailable, OSError) as error:
         log.error("daily run: %s; it is tried again tomorrow", error)
+        return
+    except sqlite3.DatabaseError as error:
+        log.error("daily run: the journal is damaged (%s); restart the daemon: it takes the newest backup", error)
         return
     if removals:
         freed = show_bytes(sum(removal.size_bytes for removal in removals))

@@ -61,7 +61,7 @@ class Live:
 def write(state: Path, live: Live) -> None:
     """Replace the file in one step, so that a reader sees it whole; it is not worth an fsync."""
     draft = state / f".{FILE}.draft"
-    draft.write_text(json.dumps(asdict(live), ensure_ascii=False))
+    draft.write_text(json.dumps(asdict(live)))  # ASCII: whatever bytes a path holds, it can be written
     draft.replace(state / FILE)
 
 
@@ -71,8 +71,8 @@ def read(state: Path) -> Live | None:
         raw: dict[str, Any] = json.loads((state / FILE).read_text())
         if not Path(f"/proc/{raw['pid']}").exists():
             return None
-    except (OSError, ValueError, KeyError):
+        raw["folders"] = {name: FolderNow(**entry) for name, entry in raw["folders"].items()}
+        raw["workers"] = {name: WorkerNow(**entry) for name, entry in raw["workers"].items()}
+        return Live(**raw)
+    except (OSError, ValueError, KeyError, TypeError):  # none, or one of another version
         return None
-    raw["folders"] = {name: FolderNow(**entry) for name, entry in raw["folders"].items()}
-    raw["workers"] = {name: WorkerNow(**entry) for name, entry in raw["workers"].items()}
-    return Live(**raw)

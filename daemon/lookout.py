@@ -19,7 +19,7 @@ from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-HANGS_AFTER_S = 30.0
+HANGS_AFTER_S = 120.0  # a look reads up to 1.5 GB of new files: over a slow line that is more than a minute
 NOT_LOOKED = "not looked at yet"
 IDENTITIES = "folders.json"
 

@@ -1,8 +1,10 @@
 """Draws the live picture of the daemon for `darkroom status`, and the one line for `systemctl status`."""
 
+import logging
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -14,6 +16,8 @@ from darkroom.daemon.job import printable
 from darkroom.daemon.live import FolderNow, Live, WorkerNow
 from darkroom.daemon.lookout import Lookout
 from darkroom.daemon.units import show_seconds
+
+log = logging.getLogger(__name__)
 
 EVERY_S = 1.0  # the picture is written so often while something changes
 
@@ -27,6 +31,7 @@ class Picture:
         self._since = unix_now()
         self._last: Live | None = None
         self._written = 0.0
+        self._fault = ""
 
     def draw(
         self,
@@ -49,12 +54,25 @@ class Picture:
             )
             if picture != self._last:
                 self._last, self._written = picture, now
-                live.write(self._state, replace(picture, at=unix_now()))
+                self._write(replace(picture, at=unix_now()))
         return one_line(workers, closed)
 
     def clear(self) -> None:
         """Remove the picture: the daemon is gone."""
-        (self._state / live.FILE).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._state / live.FILE).unlink(missing_ok=True)
+
+    def _write(self, picture: Live) -> None:
+        """Write it if that is possible: a full disk must not end the daemon. Each fault is told once."""
+        fault = ""
+        try:
+            live.write(self._state, picture)
+        except OSError as error:
+            fault = f"{self._state}: {error.strerror}; `darkroom status` shows an old picture until it can be written"
+            self._last = None
+        if fault and fault != self._fault:
+            log.warning("%s", fault)
+        self._fault = fault
 
 
 def one_line(workers: Mapping[str, WorkerNow], closed: Mapping[str, str]) -> str:

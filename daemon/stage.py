@@ -1,12 +1,14 @@
 """The source a job reads: the file in the inbox or, from a network share, a copy of it in the work folder."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 from darkroom.daemon.config import Folder
-from darkroom.daemon.filesystem import MOUNTINFO, Stat, fresh_stat, mount_at, opened_folder, parse_mounts
+from darkroom.daemon.filesystem import MOUNTINFO, fresh_stat, mount_at, opened_folder, parse_mounts
 from darkroom.daemon.job import Job
+from darkroom.daemon.marker import INBOX
 from darkroom.daemon.parts import atomic
 from darkroom.pipelines.errors import Stopped
 
@@ -22,15 +24,19 @@ def source_path(job: Job, folder: Folder) -> Path:
 def check_unchanged(job: Job, folder: Folder) -> None:
     """Raise Stopped(CHANGED) if the file is gone or is not the version the job is about.
 
-    The inode is not compared: file servers hand out new ones.
+    The inode is not compared: file servers hand out new ones. An unmounted share looks like an empty
+    folder, so a file is gone only from an inbox that shows its marker. Raises OSError if it does not.
     """
     path = source_path(job, folder)
+    if folder.symlinks:
+        path = path.resolve()
     try:
         with opened_folder(path.parent) as root:
-            found: Stat = fresh_stat(os.fsencode(path.name), root, "")
-            if folder.symlinks and not found.regular:
-                found = fresh_stat(os.fsencode(path.resolve().name), root, "")
-    except FileNotFoundError as error:
+            found = fresh_stat(os.fsencode(path.name), root, "")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if not job.path.startswith(b"/") and not (folder.inbox / INBOX).exists():
+            fact = "not there, and neither is the marker of the inbox: is the share mounted?"
+            raise FileNotFoundError(errno.ENOENT, fact, str(path)) from error
         raise Stopped(CHANGED) from error
     if (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
         raise Stopped(CHANGED)
@@ -53,7 +59,7 @@ def staged(job: Job, folder: Folder, work: Path, beat: Callable[[], None]) -> Pa
         with atomic(copy) as draft:
             _copy(source, draft, beat)
             os.utime(draft, ns=(job.mtime_ns, job.mtime_ns))
-        check_unchanged(job, folder)
+            check_unchanged(job, folder)  # before it gets its name: a copy that exists is of this version
     return copy
 
 

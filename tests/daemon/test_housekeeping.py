@@ -1,0 +1,95 @@
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from darkroom.daemon import housekeeping as housekeeping_module
+from darkroom.daemon.clock import unix_now
+from darkroom.daemon.config import Config
+from darkroom.daemon.housekeeping import JUMP_S, Housekeeping, run_daily
+from darkroom.daemon.job import NewJob, Signature
+from darkroom.daemon.journal import FILE, Journal
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    folder = {"name": "films", "pipeline": "upscale", "inbox": tmp_path / "in", "outbox": tmp_path / "out"}
+    state = tmp_path / "state"
+    state.mkdir()
+    return Config.model_validate({"state": state, "folders": [folder], "retention": {"at": "03:30"}})
+
+
+@pytest.fixture
+def housekeeping(config: Config) -> Iterator[Housekeeping]:
+    running = Housekeeping(config)
+    yield running
+    running.stop()
+
+
+def next_run(housekeeping: Housekeeping) -> datetime:
+    (job,) = housekeeping._scheduler.get_jobs()
+    found: datetime = job.next_run_time
+    return found
+
+
+def test_the_next_run_is_at_the_time_of_day_asked_for(housekeeping: Housekeeping) -> None:
+    when = next_run(housekeeping)
+    assert (when.hour, when.minute) == (3, 30)
+    assert timedelta(0) <= when - datetime.now(when.tzinfo) <= timedelta(days=1, hours=1)
+
+
+@pytest.mark.parametrize("jump_s", [-7200.0, 20 * 365 * 86400.0, -(JUMP_S + 1)])
+def test_a_clock_that_was_set_makes_the_schedule_anew(
+    housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, jump_s: float
+) -> None:
+    (before,) = housekeeping._scheduler.get_jobs()
+    monkeypatch.setattr(housekeeping_module, "unix_now", lambda: unix_now() + jump_s)
+    for _ in range(3):
+        housekeeping.follow_clock()
+    (after,) = housekeeping._scheduler.get_jobs()
+    assert after.id != before.id and len(caplog.messages) == 1 and "the clock was set by" in caplog.messages[0]
+
+
+def test_a_clock_that_is_only_slewed_changes_nothing(
+    housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (before,) = housekeeping._scheduler.get_jobs()
+    monkeypatch.setattr(housekeeping_module, "unix_now", lambda: unix_now() + JUMP_S / 2)
+    housekeeping.follow_clock()
+    (after,) = housekeeping._scheduler.get_jobs()
+    assert after.id == before.id
+
+
+def test_suspending_the_machine_is_no_jump(housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch) -> None:
+    (before,) = housekeeping._scheduler.get_jobs()
+    asleep_s = 8 * 3600.0
+    for name in ("unix_now", "uptime"):
+        original = getattr(housekeeping_module, name)
+        monkeypatch.setattr(housekeeping_module, name, lambda original=original: original() + asleep_s)
+    housekeeping.follow_clock()
+    (after,) = housekeeping._scheduler.get_jobs()
+    assert after.id == before.id
+
+
+def test_a_daily_run_keeps_a_copy_of_the_journal(config: Config) -> None:
+    signature = Signature(size_bytes=1, mtime_ns=2, inode=3)
+    with Journal(config.state / FILE) as journal:
+        journal.enqueue([NewJob(folder="films", pipeline="upscale", path=b"a", signature=signature)], 1.0)
+    run_daily(config)
+    (copy,) = (config.state / "backups").glob("journal-*.db")
+    with Journal(copy) as kept:
+        assert [job.path for job in kept.jobs()] == [b"a"]
+
+
+def test_a_daily_run_that_fails_says_so_and_no_more(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    (config.state / "backups").write_text("a file where the folder should be")
+    run_daily(config)
+    assert len(caplog.messages) == 1 and "it is tried again tomorrow" in caplog.messages[0]
+
+
+def test_a_damaged_journal_does_not_pass_for_a_sound_backup(config: Config, caplog: pytest.LogCaptureFixture) -> None:
+    (config.state / FILE).write_bytes(b"not a database" * 1000)
+    run_daily(config)
+    assert len(caplog.messages) == 1 and "restart the daemon" in caplog.messages[0]
+    assert not list((config.state / "backups").glob("*"))
