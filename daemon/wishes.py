@@ -110,9 +110,10 @@ def add(
 def arrival(folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any]) -> NewJob:
     """Return the job that `file` would be, by the rules of the inbox but its patience. Raises Rejected, OSError."""
     real = Path(os.path.realpath(file))
-    path = os.fsencode(real.relative_to(folder.inbox) if real.is_relative_to(folder.inbox) else real)
+    inside = real.is_relative_to(folder.inbox)
+    path = os.fsencode(real.relative_to(folder.inbox) if inside else real)
     name = printable(path)
-    if why := Rules(folder, watch).file(os.fsencode(real.name)):
+    if why := Rules(folder, watch).file(path if inside else os.fsencode(real.name)):
         raise Rejected(f"{name}: {why}; see `include` and `ignore` of the folder {folder.name}")
     kind = mount_at(os.fsencode(real), parse_mounts(MOUNTINFO.read_bytes())).kind
     with opened_folder(real.parent) as root:
