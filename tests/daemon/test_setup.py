@@ -107,11 +107,9 @@ def test_adopting_one_folder_leaves_the_identities_of_others(tmp_path: Path) -> 
 def test_what_is_no_folder_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert look_at(tmp_path / "file", marker.INBOX, {}, "films").trouble.endswith("is no folder; name another")
+    config = house(tmp_path / "house", inbox=tmp_path / "file")
     with pytest.raises(Unavailable):
-        adopt(
-            house(tmp_path / "house", inbox=tmp_path / "file"),
-            house(tmp_path / "b", inbox=tmp_path / "file").folders[0],
-        )
+        adopt(config, config.folders[0])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

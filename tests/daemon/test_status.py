@@ -147,7 +147,11 @@ def test_a_job_of_a_folder_that_is_no_longer_configured_is_shown_all_the_same(co
 
 def test_a_status_of_100_000_jobs_reads_indexes_and_ten_rows(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_journal(config) as journal:
-        journal.enqueue([new(b"%d.mkv" % number) for number in range(100_000)], 1.0)
+        journal.enqueue([new(b"0.mkv")], 1.0)
+    with sqlite3.connect(config.state / FILE) as sql:
+        columns = "folder, pipeline, size_bytes, mtime_ns, inode, state, created"
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999)"
+        sql.execute(f"INSERT INTO jobs (path, {columns}) {numbers} SELECT CAST(i AS BLOB), {columns} FROM n, jobs")
     queries: list[str] = []
     journal = journal_of(config)
     assert journal is not None
