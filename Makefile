@@ -1,5 +1,6 @@
 # make demo       upscale a short clip and show where the result lies
 # make test       lint, types, import contracts, tests: what .ci/run runs
+# make bench      measure again what bench/README.md says, in about twenty minutes
 # make            the same as make test
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
 
@@ -25,6 +26,11 @@ format: .venv/dev
 
 demo: .venv/demo
 	.venv/bin/python bench/demo.py
+
+# Of the programs that are compared with, those that cannot be had are left out.
+bench: .venv/dev
+	-$(PIP) --no-deps -r bench/requirements.txt
+	.venv/bin/python bench/all.py
 
 # The picture at the top of README.md.
 picture: .venv/demo

@@ -102,14 +102,9 @@ def test_every_choice_of_a_folder_has_a_word() -> None:
 
 def test_the_map_names_every_file_and_no_other() -> None:
     mapped = re.findall(r"^\| `([\w.]+(?:/[\w.]+)+)` \|", README, re.MULTILINE)
-    rooms = ("daemon", "pipelines", "kernels", "darkroom")
+    rooms = ("daemon", "pipelines", "kernels", "darkroom", "bench")
     files = {path for room in rooms for path in (ROOT / room).rglob("*.py") if path.read_text().strip()}
-    files |= {
-        *(ROOT / "systemd").iterdir(),
-        ROOT / ".ci" / "run",
-        ROOT / "bench" / "demo.py",
-        ROOT / "bench" / "picture.py",
-    }
+    files |= {*(ROOT / "systemd").iterdir(), ROOT / ".ci" / "run"}
     assert sorted(mapped) == sorted(str(path.relative_to(ROOT)) for path in files)
 
 
