@@ -7,6 +7,7 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer, OutputContainer
+from av.video.frame import PictureType
 from rows import ROOT
 
 FILM = ROOT / "tests" / "clips" / "bunny.mp4"  # 320x180, 25 fps, 132 frames, with sound
@@ -24,7 +25,7 @@ def cut(target: Path, frames: int, *, skip: int = 0, size: tuple[int, int] = (32
         sound = out.add_stream_from_template(film.streams.audio[0])
         picture = out.add_stream("libx264", rate=25, options={"crf": "18", "preset": "fast"})
         picture.width, picture.height, picture.pix_fmt = *size, "yuv420p"
-        picture.time_base = CLOCK
+        picture.codec_context.time_base = CLOCK
         for packet in film.demux(film.streams.audio[0]):
             if packet.size and float((packet.pts or 0) * packet.time_base) < times[-1] * CLOCK:
                 packet.stream = sound
@@ -33,6 +34,7 @@ def cut(target: Path, frames: int, *, skip: int = 0, size: tuple[int, int] = (32
         for frame, at in zip(islice(film.decode(video=0), skip, skip + frames), times, strict=True):
             small = frame.reformat(width=size[0], height=size[1])
             small.pts, small.time_base = at, CLOCK
+            small.pict_type = PictureType.NONE  # the kind of picture it was would be an order to the encoder
             out.mux(picture.encode(small))
         out.mux(picture.encode(None))
     return target

@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from cutting import cut
 from numpy.typing import NDArray
 from rows import Asked, Row, asked, in_child, memory_mb, publish, spent
@@ -160,11 +160,14 @@ def frame_by_frame(film: Path, result: Path, doubled: Callable[[VideoFrame], Vid
         picture = source.streams.video[0]
         stream = out.add_stream("libx264", rate=picture.average_rate, options={"crf": CRF, "preset": PRESET})
         stream.width, stream.height, stream.pix_fmt = 2 * picture.width, 2 * picture.height, "yuv420p"
-        stream.time_base = Fraction(picture.time_base or 1)
+        stream.codec_context.time_base = Fraction(picture.time_base or 1)  # else times are rounded to whole frames
         sound = out.add_stream_from_template(source.streams.audio[0])
         for frame in source.decode(picture):
             large = doubled(frame)
             large.pts, large.time_base = frame.pts, frame.time_base
+            large.pict_type = (
+                PictureType.NONE
+            )  # the kind of picture it was in the film would be an order to the encoder
             out.mux(stream.encode(large))
         out.mux(stream.encode(None))
         source.seek(0)

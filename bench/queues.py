@@ -5,19 +5,29 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
-from rows import Asked, Row, asked, publish
+from rows import Asked, Row, asked, publish, spent
 
 from darkroom.daemon.job import Job, NewJob, Signature
 from darkroom.daemon.journal import BATCH, Journal
 from darkroom.daemon.states import State
 
 FOLDER = "films"
-ROUNDS = 3
+ROUNDS, SLICE_S = 9, 0.5  # many short turns: a neighbour that floods the disk spoils few of them
 FULL = 2  # PRAGMA synchronous: every commit is on the disk when it returns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """How fast an operation went, and what it computed each time."""
+
+    a_second: float
+    cpu_ms: float
 
 
 class Queue(Protocol):
@@ -174,51 +184,59 @@ def main() -> None:
 
 def compared(queues: list[Queue], backlog: int, ask: Asked) -> list[Row]:
     """Measure `queues` with so many jobs in each, all of them in each round, in the same order."""
-    seconds, rounds = (0.1, 1) if ask.quick else (2.0, ROUNDS)
+    seconds, rounds = (0.1, 1) if ask.quick else (SLICE_S, ROUNDS)
     for queue in queues:
         queue.fill(backlog)
         if queue.synchronous() != FULL:
             raise RuntimeError(f"{queue.name}: commits without a flush; it would be compared unfairly")
-    found: list[dict[str, dict[str, float]]] = [
-        {queue.name: rates(queue, backlog + 10_000 * turn, seconds) for queue in queues} for turn in range(rounds)
+    turns = [
+        {queue.name: measured(queue, backlog + 10_000 * turn, seconds) for queue in queues} for turn in range(rounds)
     ]
     return [
         {"queue": queue.name, "queued": f"{backlog:,}"}
+        # A dash says that the queue has no such operation.
         | {
-            # A dash says that the queue has no such operation.
-            operation: median(turn[queue.name][operation] for turn in found) if rate else "–"
-            for operation, rate in found[0][queue.name].items()
+            key: median(turn[queue.name][key] for turn in turns) if one else "–"
+            for key, one in turns[0][queue.name].items()
         }
         for queue in queues
     ]
 
 
-def rates(queue: Queue, first: int, seconds: float) -> dict[str, float]:
-    """Return operations a second, each tried for so long; 0 where the queue has none of the kind."""
-    numbers = iter(range(first, first + 10_000))
+def measured(queue: Queue, first: int, seconds: float) -> dict[str, float]:
+    """Return operations a second, each tried for so long, and the work in one job; 0 for what the queue lacks."""
+    numbers = count(first)
     taken: list[Any] = []
-    found = {"put/s": rate(lambda: queue.put(next(numbers)), seconds), f"put/s, {BATCH:,} at once": 0.0}
+    put = paced(lambda: queue.put(next(numbers)), seconds)
+    many = end = Pace(a_second=0, cpu_ms=0)
     if (put_many := queue.put_many) is not None:
-        batches = iter(range(first + 100_000_000, first + 200_000_000, BATCH))
-        found[f"put/s, {BATCH:,} at once"] = BATCH * rate(lambda: put_many(span(next(batches))), seconds, at_most=5)
-    found["take/s"] = rate(lambda: taken.append(queue.take()), seconds)
-    finish = queue.finish
-    found["finish/s"] = rate(lambda: finish(taken.pop()), seconds, len(taken)) if finish is not None else 0.0
-    both = sum(1 / value for value in (found["take/s"], found["finish/s"]) if value)
-    return found | {"take and finish/s": 1 / both}
+        batches = count(100_000_000 + BATCH * first, BATCH)
+        many = paced(lambda: put_many(range(start := next(batches), start + BATCH)), seconds, at_most=5)
+    take, finish = paced(lambda: taken.append(queue.take()), seconds), queue.finish
+    if finish is not None:
+        end = paced(lambda: finish(taken.pop()), seconds, len(taken))
+    return {
+        "put/s": put.a_second,
+        f"put/s, {BATCH:,} at once": BATCH * many.a_second,
+        "take/s": take.a_second,
+        "finish/s": end.a_second,
+        "CPU-ms a job, put to finish": put.cpu_ms + take.cpu_ms + end.cpu_ms,
+    }
 
 
-def rate(operation: Callable[[], object], seconds: float, at_most: int = 10_000) -> float:
-    """Return how often a second `operation` was done, trying for `seconds`."""
-    began, done = time.perf_counter(), 0
-    while done < at_most and (done == 0 or time.perf_counter() - began < seconds):
-        operation()
-        done += 1
-    return done / (time.perf_counter() - began)
+def paced(operation: Callable[[], object], seconds: float, at_most: int = 5_000) -> Pace:
+    """Do `operation` for `seconds`, once at least, and say how that went."""
+    done = 0
 
+    def work() -> None:
+        nonlocal done
+        began = time.perf_counter()
+        while done < at_most and (done == 0 or time.perf_counter() - began < seconds):
+            operation()
+            done += 1
 
-def span(start: int) -> range:
-    return range(start, start + BATCH)
+    took = spent(work)
+    return Pace(a_second=done / took.wall_s, cpu_ms=1000 * took.cpu_s / done)
 
 
 def path(number: int) -> bytes:
@@ -254,7 +272,8 @@ def notes(ask: Asked) -> str:
         f"Medians of {ROUNDS} rounds, all queues in each round in the same order, on one disk in one process; every "
         f"connection says `synchronous=FULL`. `fdatasync` of 4 KiB took {flush:.2f} ms. The journal's `finish` is "
         "two commits (publishing, done) and each of its moves writes an event; the others keep no history, and huey "
-        "deletes what it hands out, so that a crash loses it."
+        "deletes what it hands out, so that a crash loses it. The disk sets these rates and others use it: factors "
+        "below two between rows say little."
     )
 
 

@@ -10,6 +10,7 @@ from typing import Self
 
 import yaml
 
+from darkroom.daemon import live
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, FILE, Journal
 from darkroom.daemon.states import LIVE
@@ -45,6 +46,8 @@ class Running:
         command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.root / "config.yaml"), "run"]
         with (self.root / "log").open("wb") as log:
             self._daemon = subprocess.Popen(command, stderr=log)
+        while live.read(self.state) is None and self._daemon.poll() is None:  # until its first look is over
+            time.sleep(LOOK_EVERY_S)
         return self
 
     def __exit__(

@@ -34,5 +34,11 @@ def test_each_queue_hands_out_what_was_put_in_flushed_to_the_disk(peer: type, tm
 
 def test_an_operation_is_counted_until_it_has_been_done_often_enough() -> None:
     calls: list[int] = []
-    assert queues.rate(lambda: calls.append(1), seconds=60, at_most=7) > 0
+    assert queues.paced(lambda: calls.append(1), seconds=60, at_most=7).a_second > 0
     assert len(calls) == 7
+
+
+def test_a_slow_operation_is_done_once_however_short_the_time() -> None:
+    calls: list[int] = []
+    assert queues.paced(lambda: calls.append(1), seconds=0).a_second > 0
+    assert len(calls) == 1
