@@ -4,10 +4,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.live import Live as Screen
@@ -41,7 +42,6 @@ from darkroom.daemon.lock import take_lock
 from darkroom.daemon.log import set_up
 from darkroom.daemon.lookout import IDENTITIES
 from darkroom.daemon.marker import load_identities
-from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.retention import prune
 from darkroom.daemon.states import IllegalMove, State
 from darkroom.daemon.status import (
@@ -74,6 +74,8 @@ All = Annotated[bool, typer.Option("--all", help="everything, whatever its folde
 
 def main() -> None:
     """Run the command line."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no crash
     app()
 
 
@@ -147,7 +149,7 @@ def status(
     if not watch:
         terminal.print(view.status_view(take_status(config, datetime.now()), everything=everything))
         return
-    with Screen(console=terminal, screen=True, auto_refresh=False) as screen:
+    with suppress(KeyboardInterrupt), Screen(console=terminal, screen=True, auto_refresh=False) as screen:
         while True:
             screen.update(view.status_view(take_status(config, datetime.now()), everything=everything), refresh=True)
             time.sleep(WATCH_S)
@@ -199,7 +201,7 @@ def add(
     """Queue a file that lies anywhere; it is read where it is, and stays there."""
     config = ctx.obj.load()
     target = _folder(config, folder)
-    options = dict(_setting(text) for text in settings or ())
+    options = dict(wishes.read_setting(text) for text in settings or ())
     with _journal(config) as journal:
         for line in wishes.add(journal, target, config.watch, file, options, now=unix_now()):
             say(line)
@@ -345,13 +347,3 @@ def _scope(config: Config, numbers: list[int] | None, folder: str | None, everyt
     if folder is not None:
         return _folder(config, folder).name
     return EVERYTHING if everything else ""
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    try:
-        if not equals:
-            raise ValueError("expected KEY=VALUE")
-        return key.strip(), read_yaml(value)
-    except ValueError as error:
-        leave(USAGE, f"--set {text}: {error}")

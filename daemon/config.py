@@ -313,19 +313,18 @@ def _repeated_names(raw: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _resolved(config: Config, base: Path) -> Config:
-    state = _absolute(base, config.state)
+    def absolute(path: Path) -> Path:
+        return Path(os.path.realpath(base / path))  # Path.resolve would raise on a loop of links
+
+    state = absolute(config.state)
     folders = []
     for folder in config.folders:
-        outbox = _absolute(base, folder.outbox)
+        outbox = absolute(folder.outbox)
         originals = folder.originals_folder or outbox.parent / "originals" / folder.name
         reports = folder.report_folder or state / "reports" / folder.name
         paths = {"inbox": folder.inbox, "outbox": outbox, "originals_folder": originals, "report_folder": reports}
-        folders.append(folder.model_copy(update={key: _absolute(base, path) for key, path in paths.items()}))
+        folders.append(folder.model_copy(update={key: absolute(path) for key, path in paths.items()}))
     return config.model_copy(update={"state": state, "folders": folders})
-
-
-def _absolute(base: Path, path: Path) -> Path:
-    return Path(os.path.realpath(base / path))  # Path.resolve would raise on a loop of links
 
 
 def _overlaps(config: Config) -> Iterator[str]:

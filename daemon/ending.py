@@ -49,8 +49,12 @@ class Commands(TyperGroup):
             leave(UNKNOWN, str(error))
         except (Rejected, IllegalMove) as error:
             leave(USAGE, str(error))
-        except (Unavailable, sqlite3.DatabaseError) as error:
+        except Unavailable as error:
             leave(UNAVAILABLE, str(error))
+        except sqlite3.DatabaseError as error:
+            leave(UNAVAILABLE, f"the journal is damaged ({error}); the next start of `darkroom run` repairs it")
+        except BrokenPipeError:
+            raise  # `darkroom jobs | head` is no fault: typer ends quietly
         except OSError as error:
             leave(UNAVAILABLE, f"{error.filename}: {error.strerror}" if error.filename else str(error))
 

@@ -25,6 +25,7 @@ from darkroom.daemon.ignore import Rules
 from darkroom.daemon.intake import GONE
 from darkroom.daemon.job import Job, NewJob, printable
 from darkroom.daemon.journal import EVERYTHING, Journal
+from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.sidecar import ENDINGS, fault_in, read_sidecar, sidecar_signature
 from darkroom.daemon.states import ENDS, IllegalMove, State
 from darkroom.pipelines.errors import Rejected
@@ -137,6 +138,17 @@ def arrival(folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any]
         options=chosen,
         priority=folder.priority,
     )
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Return the option and value that KEY=VALUE sets, the value read as YAML. Raises Rejected."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise Rejected(f"--set {text}: expected KEY=VALUE")
+    try:
+        return key.strip(), read_yaml(value)
+    except ValueError as error:
+        raise Rejected(f"--set {text}: {error}") from error
 
 
 def _check_file(name: str, found: Stat) -> None:

@@ -153,10 +153,10 @@ def test_a_status_of_100_000_jobs_reads_indexes_and_ten_rows(config: Config, mon
         numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 99999)"
         sql.execute(f"INSERT INTO jobs (path, {columns}) {numbers} SELECT CAST(i AS BLOB), {columns} FROM n, jobs")
     queries: list[str] = []
-    journal = journal_of(config)
-    assert journal is not None
-    journal._sql.set_trace_callback(queries.append)
-    monkeypatch.setattr("darkroom.daemon.status.journal_of", lambda _: journal)
+    reader = journal_of(config)
+    assert reader is not None
+    reader._sql.set_trace_callback(queries.append)
+    monkeypatch.setattr("darkroom.daemon.status.journal_of", lambda _: reader)
     started = datetime.now()
     status = take_status(config, NOW)
     print(f"status of 100,000 jobs took {(datetime.now() - started).total_seconds():.3f} s")

@@ -30,7 +30,7 @@ def a_folder(name: str = "films") -> Folder:
 
 
 def a_job(number: int = 1, path: bytes = b"a.mkv", **columns: Any) -> Job:
-    settings = dict.fromkeys(Job.__dataclass_fields__, 0) | {
+    settings: dict[str, Any] = dict.fromkeys(Job.__dataclass_fields__, 0) | {
         **{"id": number, "path": path, "folder": "films", "pipeline": "upscale", "state": State.QUEUED, "options": {}},
         **{"reason": "", "ask": "", "content": "", "result": b"", "result_sha256": "", "twin": None},
         **{"started": None, "ended": None, "created": 100.0},

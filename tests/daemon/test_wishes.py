@@ -1,4 +1,5 @@
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from darkroom.daemon.wishes import (
     faulty,
     hold,
     hold_folder,
+    read_setting,
     release,
     release_folder,
     retry,
@@ -301,3 +303,22 @@ def test_a_faulty_option_is_refused_whether_from_the_command_or_a_sidecar(folder
     path.with_name("a.mkv.yaml").write_text("- no\n- options\n")
     with pytest.raises(Rejected, match=r"a\.mkv\.yaml: expected options"):
         arrival(folder, Watch(), path, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "option"),
+    [
+        ("scale=4", ("scale", 4)),
+        (" preset = slow", ("preset", "slow")),
+        ("preset=", ("preset", None)),
+        ("a=b=c", ("a", "b=c")),
+    ],
+)
+def test_a_setting_is_read_as_in_the_configuration(text: str, option: tuple[str, Any]) -> None:
+    assert read_setting(text) == option
+
+
+@pytest.mark.parametrize("text", ["scale", "scale=[", ""])
+def test_what_is_no_setting_is_refused_as_it_was_written(text: str) -> None:
+    with pytest.raises(Rejected, match=f"^--set {re.escape(text)}: "):
+        read_setting(text)
