@@ -79,19 +79,24 @@ class Lookout:
         return found
 
     def settled(self) -> bool:
-        """Tell whether the newest look is over and found nothing that is still to settle."""
+        """Tell whether the newest look found nothing that is still to settle; one that hangs finds nothing more."""
+        if self._hangs():
+            return True
         if self._thread is not None or self._due <= self._began or self.last is None:
             return False
         return not self.last.sighting.settling
 
     def offline(self) -> str:
         """Say why the folder cannot be used, "" if it can."""
-        since_s = time.monotonic() - self._began
-        if self._thread is not None and since_s > HANGS_AFTER_S:
-            return f"{self.folder.inbox}: has not answered for {show_seconds(since_s)}; is its file server up?"
+        if self._hangs():
+            since = show_seconds(time.monotonic() - self._began)
+            return f"{self.folder.inbox}: has not answered for {since}; is its file server up?"
         if self.last is None:
             return NOT_LOOKED
         return self.last.sighting.offline or self.last.outbox
+
+    def _hangs(self) -> bool:
+        return self._thread is not None and time.monotonic() - self._began > HANGS_AFTER_S
 
     def _look(self, known: Mapping[bytes, Known]) -> None:
         try:

@@ -11,13 +11,14 @@ from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
 
-from darkroom.daemon.charge import crashed, exit_words
+from darkroom.daemon.charge import crashed, exit_words, unavailable
 from darkroom.daemon.clock import boot_id, unix_now, uptime
 from darkroom.daemon.config import Config, ConfigError, load
 from darkroom.daemon.crew import Crew, devices
 from darkroom.daemon.gate import why_closed
 from darkroom.daemon.housekeeping import Housekeeping
 from darkroom.daemon.intake import free_twins, take_in
+from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, Journal
 from darkroom.daemon.lookout import IDENTITIES, NOT_LOOKED, Look, Lookout
 from darkroom.daemon.marker import load_identities, save_identities
@@ -54,6 +55,7 @@ class Supervisor:
         self._closed: dict[str, str] = {}  # by folder: why its jobs do not start, "" if they do
         self._housekeeping = Housekeeping(config)
         self._picture = Picture(config.state)
+        self._notes: list[str] = []  # what keeps events from coming
         self._claims = 0
         self._crashes: list[int] = []  # different jobs whose worker crashed, since one last ended well
 
@@ -98,8 +100,11 @@ class Supervisor:
     def _take_in(self, lookout: Lookout, look: Look) -> None:
         for job in take_in(self._journal, lookout.folder, look.sighting, unix_now()):
             self._ask(job, "replace")
-        if lookout.inbox is not None and lookout.inbox.mode == "events" and not look.sighting.offline:
+        if lookout.inbox is not None and lookout.inbox.mode == "poll":
+            self._watcher.remove(lookout.folder.inbox)
+        elif not look.sighting.offline:
             self._watcher.add(lookout.folder.inbox, folders=look.sighting.folders)
+        self._notes = self._watcher.problems()
         if not lookout.identities.items() <= self._identities.items():
             self._identities |= lookout.identities
             save_identities(self._config.state / IDENTITIES, self._identities)
@@ -170,13 +175,22 @@ class Supervisor:
             if job is None:
                 return
             self._claims += 1
-            log.info("job=%d %s started on %s, attempt %d", job.id, job.name, crew.device, job.attempts)
+            self._give(crew, job)
+
+    def _give(self, crew: Crew, job: Job) -> None:
+        try:
             crew.give(job)
+        except Unavailable as error:
+            verdict = unavailable(job, str(error), self._config.worker, uptime())
+            self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
+            log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
+            return
+        log.info("job=%d %s started on %s, attempt %d", job.id, job.name, crew.device, job.attempts)
 
     def _tell(self) -> None:
         self._systemd.alive()
         crew = {crew.device: crew.now() for crew in self._crew}
-        line = self._picture.draw(self._lookouts, self._closed, crew, self._watcher.problems())
+        line = self._picture.draw(self._lookouts, self._closed, crew, self._notes)
         self._systemd.status(line)
 
     def _pause(self) -> None:
@@ -203,6 +217,8 @@ class Supervisor:
             log.warning("reload: `state` and `worker.devices` change at the next start only")
             worker = config.worker.model_copy(update={"devices": self._config.worker.devices})
             config = config.model_copy(update={"state": self._config.state, "worker": worker})
+        for inbox in {folder.inbox for folder in self._config.folders} - {folder.inbox for folder in config.folders}:
+            self._watcher.remove(inbox)
         self._housekeeping.stop()
         self._config, self._housekeeping = config, Housekeeping(config)
         for crew in self._crew:
@@ -224,9 +240,11 @@ class Supervisor:
             crew.ask(DRAIN)
         while any(crew.job for crew in self._crew) and self._signals.stops < 2 and time.monotonic() < deadline:
             self._systemd.stopping(EXTEND_S)
-            self._systemd.alive()
-            self._hear_crew()
-            self._tell()
+            try:
+                self._hear_crew()
+                self._tell()
+            except Unavailable as error:
+                log.error("%s; trying again", error)
             self._pause()
         for crew in self._crew:
             crew.kill()

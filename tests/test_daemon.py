@@ -28,7 +28,7 @@ SLOW: dict[str, object] = {"model": "photo", "backend": "torch", "segment_frames
 
 
 def furnish(tmp_path: Path, clip: Path, *names: str, **folder: object) -> House:
-    house = House(tmp_path / "house", **folder)
+    house = House(tmp_path / "house", None, **folder)
     for name in names:
         (house.inbox / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, house.inbox / name)
