@@ -1,0 +1,190 @@
+"""One attempt at one job: each kind of end, and going on from wherever the last attempt stopped."""
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+from pydantic import BaseModel
+
+from darkroom import pipelines
+from darkroom.daemon import attempt as module
+from darkroom.daemon.attempt import attempt
+from darkroom.daemon.config import Config, load
+from darkroom.daemon.filesystem import fresh_stat, opened_folder
+from darkroom.daemon.job import Job, NewJob
+from darkroom.daemon.journal import Journal
+from darkroom.daemon.marker import INBOX, OUTBOX, adopt
+from darkroom.daemon.parts import work_folder
+from darkroom.daemon.states import State
+from darkroom.daemon.wire import DRAIN, Wire
+from darkroom.pipelines.errors import Rejected, Unavailable
+
+
+class Desk:
+    """An inbox with `a/film.mkv` in it, its claimed job, and the supervisor's end of the pipe."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **folder: Any) -> None:
+        self.inbox, self.outbox, self.root = root / "inbox", root / "outbox", root
+        adopt(self.inbox, INBOX)
+        adopt(self.outbox, OUTBOX)
+        entry = {"name": "films", "pipeline": "upscale", "inbox": "inbox", "outbox": "outbox", **folder}
+        (root / "config.yaml").write_text(json.dumps({"folders": [entry]}))
+        self.config: Config = load(root / "config.yaml")
+        self.config.state.mkdir()
+        self.source = self.inbox / "a" / "film.mkv"
+        self.source.parent.mkdir()
+        self.source.write_bytes(bytes(range(50)))
+        self.journal = Journal(root / "journal.db")
+        with opened_folder(self.source.parent) as handle:
+            signature = fresh_stat(b"film.mkv", handle, "ext4").signature
+        new = NewJob(folder="films", pipeline="upscale", path=b"a/film.mkv", signature=signature, content="c")
+        self.journal.enqueue([new], 1.0)
+        self.toy: Any = toys.Blur()
+        monkeypatch.setattr(pipelines, "make", self.make)
+
+    def make(self, name: str, options: BaseModel, device: str) -> Any:
+        return self.toy
+
+    def attempt(self, *wishes: str) -> Job:
+        """Claim the job and attempt it; `wishes` are there before it begins."""
+        job = self.journal.claim(["films"], now=2.0, uptime=1e9, boot="boot")
+        assert job is not None
+        ours, theirs = Pipe()
+        self.pipe: Connection = ours
+        for wish in wishes:
+            ours.send({"wish": wish})
+        return attempt(job, config=self.config, journal=self.journal, device="cpu", wire=Wire(theirs, job))
+
+    @property
+    def results(self) -> dict[str, bytes]:
+        found = (path for path in self.outbox.rglob("*") if path.is_file() and path.name != OUTBOX)
+        return {str(path.relative_to(self.outbox)): path.read_bytes() for path in found}
+
+    @property
+    def work(self) -> Path:
+        return work_folder(self.config.state, 1)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, monkeypatch)
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*_: object, **__: object) -> Any:
+        raise error
+
+    return fail
+
+
+def test_a_job_ends_published_with_its_report_and_without_its_work(desk: Desk) -> None:
+    job = desk.attempt()
+    assert (job.state, job.reason) == (State.DONE, f"published as {os.fsdecode(job.result)}")
+    ((name, data),) = desk.results.items()
+    assert name.startswith("a/film") and len(data) == job.result_size
+    assert not desk.work.exists()
+    report = json.loads(next((desk.config.state / "reports").rglob("*.json")).read_text())
+    assert report["source"]["path"] == "a/film.mkv" and report["result"]["sha256"] == job.result_sha256
+    assert [event.new for event in desk.journal.events(1)] == ["queued", "running", "publishing", "done"]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "words"),
+    [
+        (Rejected("film.mkv: is a poem; send a film"), State.QUARANTINED, "film.mkv: is a poem; send a film"),
+        (Unavailable("cuda:0: gone"), State.QUEUED, "cuda:0: gone; next try in 1 min"),
+        (OSError(errno.EIO, "Input/output error", "part"), State.QUEUED, "part: Input/output error; next try"),
+        (OSError(errno.ENOSPC, "No space left on device", "part"), State.QUEUED, "waits for space"),
+        (MemoryError(), State.QUEUED, "MemoryError; next try"),
+        (ZeroDivisionError("x"), State.FAILED, "a bug in Darkroom: ZeroDivisionError: x"),
+    ],
+)
+def test_each_error_has_its_end_and_the_source_stays(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, state: State, words: str
+) -> None:
+    monkeypatch.setattr(module, "run", failing(error))
+    job = desk.attempt()
+    assert job.state is state and words in job.reason
+    assert desk.source.exists() and desk.results == {}
+    if state is State.FAILED:
+        assert "ZeroDivisionError" in desk.journal.events(1)[-1].detail
+
+
+def test_failures_that_may_pass_are_tried_as_often_as_configured(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "run", failing(Unavailable("weights are missing")))
+    states = []
+    for _ in range(3):
+        states.append(desk.attempt().state)
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", State.CANCELLED), ("hold", State.HELD), (DRAIN, State.QUEUED)])
+def test_a_wish_ends_the_job_and_only_a_cancel_throws_its_work_away(desk: Desk, wish: str, state: State) -> None:
+    job = desk.attempt(wish)
+    assert job.state is state
+    assert desk.work.exists() == (wish != "cancel")
+    assert job.attempts == (0 if wish == DRAIN else 1), "a stop is no attempt"
+
+
+def test_a_file_that_changed_while_it_was_read_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.run
+
+    def run_and_write(*arguments: Any) -> Any:
+        made = real(*arguments)
+        desk.source.write_bytes(b"another film")
+        return made
+
+    monkeypatch.setattr(module, "run", run_and_write)
+    job = desk.attempt()
+    assert job.state is State.CANCELLED and desk.results == {}
+
+
+def test_a_source_that_is_gone_is_no_failure_of_the_machine(desk: Desk) -> None:
+    desk.source.unlink()
+    job = desk.attempt()
+    assert (job.state, job.mtime_ns) == (State.CANCELLED, -1)
+
+
+@pytest.mark.parametrize("step", ["publish", "settle_original", "make_report", "write_report"])
+def test_an_attempt_that_ends_while_publishing_is_finished_by_the_next_without_the_source(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(module, step, failing(Unavailable("power cut")))
+        assert desk.attempt().state is State.QUEUED
+    desk.source.unlink()
+    assert desk.attempt().state is State.DONE
+    assert len(desk.results) == 1
+
+
+def test_a_name_that_is_taken_meanwhile_is_chosen_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = module.publish
+
+    def somebody_is_faster(result: Path, outbox: Path, publication: Any, **rest: Any) -> Path:
+        name = publication.below(outbox)
+        if not name.name.count("(2)"):
+            name.parent.mkdir(exist_ok=True)
+            name.write_text("mine")
+        return real(result, outbox, publication, **rest)
+
+    monkeypatch.setattr(module, "publish", somebody_is_faster)
+    job = desk.attempt()
+    assert job.state is State.DONE and b"(2)" in job.result
+    assert b"mine" in desk.results.values() and len(desk.results) == 2
+
+
+def test_a_taken_name_skips_the_file_where_the_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(tmp_path, monkeypatch, conflict="skip")
+    suffix = desk.toy.plan(desk.source).result_suffix
+    (desk.outbox / "a").mkdir()
+    (desk.outbox / "a" / f"film{suffix}").write_text("mine")
+    job = desk.attempt()
+    assert job.state is State.SKIPPED and "conflict is skip" in job.reason
+    assert list(desk.results.values()) == [b"mine"]
