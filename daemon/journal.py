@@ -60,13 +60,12 @@ class Journal:
         self._sql.execute("PRAGMA foreign_keys = ON")
         database = Database(self._sql)
         in_wal = self._sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
-        if in_wal and not migrations.pending(database):
-            return
-        # SQLite does not wait for its own locks when it changes to WAL: of four first opens at once two failed.
-        with opened_folder(self.path.parent) as folder:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            self._sql.execute("PRAGMA journal_mode = WAL")
-            migrations.apply(database)
+        if not in_wal or migrations.pending(database):
+            # SQLite does not wait for its own locks when it changes to WAL: of four first opens at once two failed.
+            with opened_folder(self.path.parent) as folder:
+                fcntl.flock(folder, fcntl.LOCK_EX)
+                self._sql.execute("PRAGMA journal_mode = WAL")
+                migrations.apply(database)
 
     def __enter__(self) -> Self:
         return self
@@ -110,20 +109,13 @@ class Journal:
 
     def known(self, folder: str) -> dict[bytes, Known]:
         """Return the newest job of each path in `folder`."""
-        rows = self._read(
-            "SELECT path, max(id) AS id, state, size_bytes, mtime_ns, inode, sidecar FROM jobs WHERE folder = ?"
-            " GROUP BY path",
-            (folder,),
-        )
-        return {
-            row["path"]: Known(
-                job=row["id"],
-                state=State(row["state"]),
-                signature=Signature(size_bytes=row["size_bytes"], mtime_ns=row["mtime_ns"], inode=row["inode"]),
-                sidecar=row["sidecar"],
-            )
-            for row in rows
-        }
+        columns = "path, max(id), state, size_bytes, mtime_ns, inode, sidecar"
+        rows = self._read(f"SELECT {columns} FROM jobs WHERE folder = ? GROUP BY path", (folder,))
+        known = {}
+        for path, job, state, size_bytes, mtime_ns, inode, sidecar in rows:
+            signature = Signature(size_bytes=size_bytes, mtime_ns=mtime_ns, inode=inode)
+            known[path] = Known(job=job, state=State(state), signature=signature, sidecar=sidecar)
+        return known
 
     def same_content(self, content: str, folder: str, options: Mapping[str, Any]) -> Job | None:
         """Return the oldest job of `folder` with this content and these options that is done or on its way, or None.
@@ -156,13 +148,10 @@ class Journal:
 
         One statement: two workers never get the same job. Its attempt is counted here, so that a crash of the
         whole machine counts.
-
         now:     Unix seconds, for people;  uptime: boot-time seconds, compared with `not_before`
         oldest:  take the oldest job whatever its priority, so that none waits for ever
         """
-        if not folders:
-            return None
-        marks = ", ".join("?" * len(folders))
+        marks = ", ".join("?" * len(folders)) or "NULL"
         # Left to itself SQLite takes the index by folder, and sorts all that is queued for each claim.
         index, order = ("oldest_job", "id") if oldest else ("next_job", "priority DESC, id")
         with self._transaction():
@@ -233,9 +222,8 @@ class Journal:
     def forget(self, jobs: Iterable[int]) -> None:
         """Delete the rows of ended `jobs` and their events."""
         with self._transaction():
-            self._sql.executemany(
-                f"DELETE FROM jobs WHERE id = ? AND state NOT IN {LIVE_STATES}", [(job,) for job in jobs]
-            )
+            ended = f"id = ? AND state NOT IN {LIVE_STATES}"
+            self._sql.executemany(f"DELETE FROM jobs WHERE {ended}", [(job,) for job in jobs])
 
     def hold(self, scope: str, reason: str, *, now: float) -> None:
         """Let no job of the folder `scope` (or EVERYTHING) start until `release`."""
@@ -309,10 +297,6 @@ class Journal:
         """Return the number of the newest event, 0 if there is none."""
         return int(self._read("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
-    def changes_by_others(self) -> int:
-        """Return a number that differs once another connection has written."""
-        return int(self._read("PRAGMA data_version")[0][0])
-
     def damage(self) -> str:
         """Return what `quick_check` finds, '' if the file is sound."""
         found = str(self._read("PRAGMA quick_check(1)")[0][0])
@@ -325,10 +309,8 @@ class Journal:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _event(self, job: int, at: float, old: str, new: str, reason: str, detail: str = "") -> None:
-        self._sql.execute(
-            "INSERT INTO events (job, at, old, new, reason, detail) VALUES (?, ?, ?, ?, ?, ?)",
-            (job, at, old, new, reason, detail),
-        )
+        values = (job, at, old, new, reason, detail)
+        self._sql.execute("INSERT INTO events (job, at, old, new, reason, detail) VALUES (?, ?, ?, ?, ?, ?)", values)
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with _unlocked(self.path):

@@ -80,13 +80,12 @@ def test_many_waiting_files_are_counted_and_some_are_named(tmp_path: Path, clock
 def test_an_idle_daemon_writes_nothing_and_a_busy_one_once_a_second(tmp_path: Path, clock: Clock) -> None:
     picture, at, file = Picture(tmp_path), lookout(tmp_path), tmp_path / live.FILE
     draw(picture, at)
-    first = file.stat().st_ino
     file.unlink()
     clock.now += 100
     draw(picture, at)
     assert not file.exists(), "nothing has changed"
     draw(picture, at, notes=["changed"])
-    assert file.exists() and first
+    assert file.exists()
     file.unlink()
     clock.now += EVERY_S / 2
     draw(picture, at, notes=["changed again"])
