@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -135,6 +136,18 @@ def test_status_for_programs_is_one_document(desk: Desk) -> None:
 def test_watching_needs_a_terminal(desk: Desk) -> None:
     result = desk.ask("status", "--watch")
     assert result.exit_code == 2 and "needs a terminal" in result.stderr
+
+
+def test_watching_shows_it_anew_until_ctrl_c_and_gives_the_terminal_back(desk: Desk) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-P", "-m", "darkroom", "--config", str(desk.config), "status", "--watch"]
+    watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"})
+    shown = b""
+    while shown.count(b"not running") < 2:
+        shown += os.read(ours, 65536)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(30) == 0
+    assert os.read(ours, 65536).endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor and the screen are as they were"
 
 
 def test_no_colour_and_no_folding_in_a_pipe(desk: Desk) -> None:
