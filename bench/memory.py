@@ -42,7 +42,7 @@ def supervisor(root: Path, files: int) -> Row:
         for number in range(files):
             (daemon.inbox / f"film {number:05}.mp4").write_bytes(f"film {number}".encode() * 100)
         daemon.wait_for(max(1, files), waiting=True)
-        return row("supervisor", f"{max(1, files):,} files waiting", daemon.pid)
+        return row("supervisor", f"{files:,} files waiting" if files else "1 file waiting", daemon.pid)
 
 
 def row(process: str, load: str, pid: int) -> Row:

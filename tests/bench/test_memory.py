@@ -9,7 +9,7 @@ def test_two_workers_and_two_supervisors_are_measured(tmp_path: Path) -> None:
     assert [row["load"] for row in rows] == [
         "film of 5 s, 125 frames",
         "film of 10 s, 250 frames",
-        "1 files waiting",
+        "1 file waiting",
         "50 files waiting",
     ]
     for row in rows:
