@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -142,12 +143,17 @@ def test_watching_shows_it_anew_until_ctrl_c_and_gives_the_terminal_back(desk: D
     ours, theirs = os.openpty()
     command = [sys.executable, "-P", "-m", "darkroom", "--config", str(desk.config), "status", "--watch"]
     watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"})
+    os.close(theirs)
     shown = b""
     while shown.count(b"not running") < 2:
         shown += os.read(ours, 65536)
     watching.send_signal(signal.SIGINT)
+    with suppress(OSError):  # the end of a terminal that nobody else has open
+        while True:
+            shown += os.read(ours, 65536)
+    os.close(ours)
     assert watching.wait(30) == 0
-    assert os.read(ours, 65536).endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor and the screen are as they were"
+    assert shown.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor and the screen are as they were"
 
 
 def test_no_colour_and_no_folding_in_a_pipe(desk: Desk) -> None:
