@@ -258,9 +258,8 @@ def faults(error: ValidationError, model: type[BaseModel], below: str = "") -> I
     below: the key that holds it, "" at the top
     """
     for fault in error.errors():
-        where = printable(
-            ".".join(f"{part}" for part in (*filter(None, [below]), *fault["loc"])).encode(errors="surrogateescape")
-        )
+        parts = [below, *fault["loc"]] if below else fault["loc"]
+        where = printable(".".join(map(str, parts)).encode(errors="surrogateescape"))
         if fault["type"] == "extra_forbidden":
             near = get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), n=1, cutoff=0.5)
             yield f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "; see the README for all keys")
@@ -273,8 +272,7 @@ def faults(error: ValidationError, model: type[BaseModel], below: str = "") -> I
 
 def options_for(folder: Folder, overrides: Mapping[str, Any]) -> BaseModel:
     """Return the pipeline's options: the folder's, with `overrides` on top. Raises ValidationError."""
-    model = pipelines.options_of(folder.pipeline)
-    return model.model_validate({**folder.options, **overrides})
+    return pipelines.options_of(folder.pipeline).model_validate({**folder.options, **overrides})
 
 
 def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:

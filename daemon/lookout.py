@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from darkroom.daemon import marker
@@ -36,14 +36,20 @@ class Look:
 class Lookout:
     """Looks at one folder whenever a look is due."""
 
-    def __init__(self, folder: Folder, config: Config, remembered: Mapping[str, str]) -> None:
-        """Look at `folder`; `remembered` are the identities of inboxes and outboxes by their path."""
+    def __init__(
+        self, folder: Folder, config: Config, remembered: Mapping[str, str], ring: Callable[[], None] = lambda: None
+    ) -> None:
+        """Look at `folder`.
+
+        remembered: the identities of inboxes and outboxes by their path;  ring: called when a look is over
+        """
         self.folder = folder
         self.inbox: Inbox | None = None  # None until it could be opened
         self.last: Look | None = None  # the newest finished look
         self.identities: dict[str, str] = {}  # of this folder's inbox and outbox, once they are known
         self._config = config
         self._remembered = remembered
+        self._ring = ring
         self._thread: threading.Thread | None = None
         self._began = 0.0
         self._due = 0.0
@@ -68,11 +74,15 @@ class Lookout:
                 return
             self._thread = thread
 
+    def due_in_s(self) -> float:
+        """Return the seconds until the next look is to begin; infinite while one is under way."""
+        return math.inf if self._thread is not None else max(0.0, self._due - time.monotonic())
+
     def finished(self) -> Look | None:
         """Return the look that has ended since the last call, or None."""
-        if self._thread is None or self._thread.is_alive():
+        if self._thread is None or not self._found:
             return None
-        self._thread = None
+        self._thread = None  # it has nothing left to do but to end
         found = self._found.pop()
         self._due = min(self._due, self._began + found.sighting.next_look_s)
         self.last = found
@@ -105,6 +115,7 @@ class Lookout:
             log.exception("%s: looking at it failed", self.folder.name)
             why = f"{self.folder.inbox}: a bug in Darkroom: {type(error).__name__}: {error}; the log has the details"
             self._found.append(Look(sighting=_nothing_seen(why), outbox=""))
+        self._ring()
 
     def _look_once(self, known: Mapping[bytes, Known]) -> Look:
         try:

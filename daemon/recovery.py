@@ -8,6 +8,8 @@ from darkroom.daemon.journal import Journal
 from darkroom.daemon.parts import count_parts, remove_folder, work_folder
 from darkroom.daemon.states import BUSY, State
 
+ASKED = {"cancel": State.CANCELLED, "hold": State.HELD}
+
 log = logging.getLogger(__name__)
 
 
@@ -19,7 +21,9 @@ def recover(config: Config, journal: Journal, *, boot: str, now: float) -> None:
     """
     for job in journal.jobs(states=BUSY):
         verdict = crashed(job, "the machine went down", count_parts(work_folder(config.state, job.id)), OUTAGES)
-        if job.boot == boot:
+        if job.ask in ASKED and job.state is State.RUNNING:  # the daemon ended before it could answer
+            journal.move(job.id, ASKED[job.ask], f"asked to {job.ask}", now=now)
+        elif job.boot == boot:
             journal.move(job.id, State.QUEUED, "the daemon ended; goes on where it was", now=now)
         else:
             journal.move(job.id, verdict.state, verdict.reason, now=now, **verdict.columns)

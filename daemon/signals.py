@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 
 
@@ -23,6 +24,11 @@ class Signals:
         """Tell, once, that SIGHUP came."""
         asked, self._reload = self._reload, False
         return asked
+
+    def ring(self) -> None:
+        """Wake whoever waits on `bell`; from any thread."""
+        with suppress(BlockingIOError):  # it has been ringing for long
+            self._ringer.send(b"\0")
 
     def quiet(self) -> None:
         """Take in what rang the bell."""

@@ -6,7 +6,8 @@ It never imports torch and opens no media file, so nothing that a model or a cod
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -27,10 +28,10 @@ from darkroom.daemon.parts import count_parts, work_folder
 from darkroom.daemon.picture import Picture
 from darkroom.daemon.recovery import recover
 from darkroom.daemon.signals import Signals
-from darkroom.daemon.states import BUSY
+from darkroom.daemon.states import BUSY, State
 from darkroom.daemon.units import show_seconds
 from darkroom.daemon.watch import Watcher
-from darkroom.daemon.wire import DRAIN
+from darkroom.daemon.wire import DRAIN, TRY_LATER
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,9 @@ class Supervisor:
         self._watcher.start()
         self._systemd.ready()
         while not self._signals.stops and not (drain and self._nothing_left()):
-            try:
+            self._systemd.alive()
+            with self._patience():
                 self._go_round()
-            except Unavailable as error:  # the journal is locked, or its disk full: that passes
-                log.error("%s; trying again", error)
             self._pause()
         self._stop()
 
@@ -81,6 +81,15 @@ class Supervisor:
         self._start_jobs()
         self._housekeeping.follow_clock()
         self._tell()
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Outlive what passes: the journal is locked, or its disk full."""
+        try:
+            yield
+        except Unavailable as error:
+            log.error("%s; trying again", error)
+            time.sleep(PULSE_S)
 
     # -- the steps of the loop -----------------------------------------------------------------------------------
 
@@ -132,21 +141,25 @@ class Supervisor:
                 crew.kill()
             crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
-                self._blame(crew.job.id, exit_words(status))
+                self._settle(crew.job.id, status)
                 self._finish(crew)
 
     def _finish(self, crew: Crew) -> None:
         assert crew.job is not None, "only a worker with a job can finish one"
         if crew.job.folder in self._lookouts:
             self._lookouts[crew.job.folder].wake()  # a new version of its file may have waited for this
-        free_twins(self._journal, unix_now())
         crew.finished()
+        free_twins(self._journal, unix_now())
 
-    def _blame(self, number: int, how: str) -> None:
+    def _settle(self, number: int, status: int) -> None:
+        """Decide on the job of a worker that is gone."""
         job = self._journal.job(number)
         if job.state not in BUSY:
             return  # its end was recorded before the worker went
-        verdict = crashed(job, how, count_parts(work_folder(self._config.state, job.id)))
+        if status == TRY_LATER:
+            self._journal.move(job.id, State.QUEUED, "the journal could not be written; goes on", now=unix_now())
+            return
+        verdict = crashed(job, exit_words(status), count_parts(work_folder(self._config.state, job.id)))
         self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
         self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
@@ -188,14 +201,14 @@ class Supervisor:
         log.info("job=%d %s started on %s, attempt %d", job.id, job.name, crew.device, job.attempts)
 
     def _tell(self) -> None:
-        self._systemd.alive()
         crew = {crew.device: crew.now() for crew in self._crew}
         line = self._picture.draw(self._lookouts, self._closed, crew, self._notes)
         self._systemd.status(line)
 
     def _pause(self) -> None:
         pipes = [crew.pipe for crew in self._crew if crew.pipe is not None]
-        wait([*pipes, self._signals.bell], timeout=PULSE_S)
+        next_look_s = min((lookout.due_in_s() for lookout in self._lookouts.values()), default=PULSE_S)
+        wait([*pipes, self._signals.bell], timeout=min(PULSE_S, next_look_s))
         self._signals.quiet()
 
     # -- begin, reload, end --------------------------------------------------------------------------------------
@@ -203,7 +216,8 @@ class Supervisor:
     def _open_folders(self) -> None:
         self._identities = load_identities(self._config.state / IDENTITIES)
         self._lookouts = {
-            folder.name: Lookout(folder, self._config, self._identities) for folder in self._config.folders
+            folder.name: Lookout(folder, self._config, self._identities, self._signals.ring)
+            for folder in self._config.folders
         }
         self._closed = {name: NOT_LOOKED for name in self._lookouts}
 
@@ -235,16 +249,16 @@ class Supervisor:
     def _stop(self) -> None:
         """Let each worker finish its segment, for `worker.drain` at most; one that is ended loses only that."""
         deadline = time.monotonic() + self._config.worker.drain
+        log.info("stopping, once the running segment is finished; a second signal stops at once")
         self._systemd.status("stopping: waiting for the running segment")
         for crew in self._crew:
             crew.ask(DRAIN)
         while any(crew.job for crew in self._crew) and self._signals.stops < 2 and time.monotonic() < deadline:
+            self._systemd.alive()
             self._systemd.stopping(EXTEND_S)
-            try:
+            with self._patience():
                 self._hear_crew()
                 self._tell()
-            except Unavailable as error:
-                log.error("%s; trying again", error)
             self._pause()
         for crew in self._crew:
             crew.kill()

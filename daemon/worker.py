@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import logging
 import os
 import signal
 import sys
@@ -12,7 +13,10 @@ from darkroom.daemon import log as logs
 from darkroom.daemon.attempt import attempt
 from darkroom.daemon.config import Config, load
 from darkroom.daemon.journal import FILE, Journal
-from darkroom.daemon.wire import DRAIN, Wire
+from darkroom.daemon.wire import DRAIN, TRY_LATER, Wire
+from darkroom.pipelines.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -25,8 +29,10 @@ def serve(config: Config, device: str, pipe: Connection) -> None:
                 message = pipe.recv()
             except EOFError:
                 return
+            if message.get("wish") == DRAIN:
+                return
             if "claimed" not in message:
-                return  # a wish while idle can only be to go
+                continue  # a wish that comes too late: its job is over
             wire = Wire(pipe, journal.job(message["claimed"]))
             attempt(wire.job, config=config, journal=journal, device=device, wire=wire)
             gc.collect()
@@ -47,7 +53,11 @@ def main(arguments: list[str]) -> None:
     if config.worker.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(config.worker.threads)  # read by torch, which is not imported yet
     with Connection(int(fd)) as pipe:
-        serve(config, device, pipe)
+        try:
+            serve(config, device, pipe)
+        except Unavailable as error:  # only the journal's are not answered on the way
+            log.error("%s", error)
+            sys.exit(TRY_LATER)
 
 
 def _die_with_parent(parent: int) -> None:

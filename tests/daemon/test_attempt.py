@@ -21,7 +21,9 @@ from darkroom.daemon.filesystem import fresh_stat, opened_folder
 from darkroom.daemon.job import Job, NewJob
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.marker import INBOX, OUTBOX, adopt
+from darkroom.daemon.outbox import publish
 from darkroom.daemon.parts import work_folder
+from darkroom.daemon.run import run
 from darkroom.daemon.states import State
 from darkroom.daemon.wire import DRAIN, Wire
 from darkroom.pipelines.errors import Rejected, Unavailable
@@ -134,7 +136,7 @@ def test_a_wish_ends_the_job_and_only_a_cancel_throws_its_work_away(desk: Desk, 
 
 
 def test_a_file_that_changed_while_it_was_read_is_not_published(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.run
+    real = run
 
     def run_and_write(*arguments: Any) -> Any:
         made = real(*arguments)
@@ -165,7 +167,7 @@ def test_an_attempt_that_ends_while_publishing_is_finished_by_the_next_without_t
 
 
 def test_a_name_that_is_taken_meanwhile_is_chosen_anew(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = module.publish
+    real = publish
 
     def somebody_is_faster(result: Path, outbox: Path, publication: Any, **rest: Any) -> Path:
         name = publication.below(outbox)

@@ -111,3 +111,13 @@ def test_recovery_again_and_again_changes_nothing_more(config: Config, journal: 
     for _ in range(20):
         start(config, journal)
     assert journal.events(job.id) == events
+
+
+@pytest.mark.parametrize(("ask", "state"), [("cancel", State.CANCELLED), ("hold", State.HELD)])
+def test_a_wish_that_the_daemon_could_not_answer_any_more_is_answered_at_the_next_start(
+    config: Config, journal: Journal, ask: str, state: State
+) -> None:
+    job = busy(journal, "a.mkv")
+    assert journal.ask(job.id, ask)
+    start(config, journal)
+    assert journal.job(job.id).state is state

@@ -63,3 +63,11 @@ def test_a_bell_that_nobody_quiets_does_not_block_the_next_signal(signals: Signa
     assert signals.stops == 1
     signals.quiet()
     assert not rings(signals)
+
+
+def test_another_thread_can_ring_as_often_as_it_likes(signals: Signals) -> None:
+    for _ in range(100_000):
+        signals.ring()
+    assert rings(signals) and signals.stops == 0
+    signals.quiet()
+    assert not rings(signals)

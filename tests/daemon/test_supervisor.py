@@ -1,0 +1,118 @@
+"""The supervisor with real workers that are stopped, killed and left idle."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from house import House, cut_clip, wait_until
+
+from darkroom.daemon.supervisor import _but_for_numbers
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [cut_clip(folder / f"{number}.mp4", 16, skip=20 * number, size=(320, 180)) for number in range(3)]
+
+
+@pytest.fixture
+def houses() -> Iterator[list[House]]:
+    made: list[House] = []
+    yield made
+    for house in made:
+        for pid in [*house.workers(), house.pid()]:
+            if Path(f"/proc/{pid}").exists():
+                os.kill(pid, signal.SIGKILL)
+
+
+def furnish(houses: list[House], root: Path, clips: list[Path], **worker: object) -> House:
+    house = House(root / "house", worker, options={"model": "photo", "backend": "torch", "segment_frames": 8})
+    for clip in clips:
+        shutil.copy(clip, house.inbox)
+    houses.append(house)
+    return house
+
+
+def kill_workers(house: House, number: int = signal.SIGKILL) -> None:
+    for pid in house.workers():
+        os.kill(pid, number)
+
+
+def kill_each_start(house: House, times: int) -> None:
+    mark = 0
+    for _ in range(times):
+        house.see("segments to do", mark)
+        mark = len(house.lines)
+        kill_workers(house)
+        house.see("the worker was ended by SIGKILL", mark)
+
+
+def test_a_file_that_ends_the_worker_twice_at_one_segment_is_set_aside_and_the_next_goes_on(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips[:2])
+    house.start("--drain")
+    kill_each_start(house, times=2)
+    assert house.wait() == 3
+    assert any("quarantined: the worker was ended by SIGKILL" in line for line in house.lines)
+    assert list(house.results()) == ["1.mp4"]
+
+
+def test_three_jobs_in_a_row_that_end_the_worker_put_everything_on_hold(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips)
+    house.start("--drain")
+    kill_each_start(house, times=5)  # two for each of the first two jobs, then the third
+    house.see("no job starts: on hold: 3 jobs in a row ended the worker")
+    assert house.wait() == 3
+    assert house.command("release", "--all").returncode == 0
+    assert house.drain() == 0
+    assert list(house.results()) == ["2.mp4"]
+
+
+def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips[:1], step_limit=5)
+    house.start("--drain")
+    house.see("segment 1 of 2 done")
+    kill_workers(house, signal.SIGSTOP)
+    house.see("has not moved for")
+    assert house.wait() == 0
+    assert sum("segment 1 of 2 done" in line for line in house.lines) == 1
+    assert list(house.results()) == ["0.mp4"]
+
+
+def test_an_idle_worker_frees_its_device_and_the_next_job_starts_another(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips[:1], keep_warm=0.5)
+    house.start()
+    house.see("done: published as 0.mp4")
+    wait_until(lambda: house.workers() == [])
+    shutil.copy(clips[1], house.inbox)
+    house.see("done: published as 1.mp4")
+    assert house.stop() == 0
+
+
+def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips[:1])
+    house.start()
+    house.see("segments to do")
+    kill_workers(house, signal.SIGSTOP)
+    os.kill(house.pid(), signal.SIGTERM)
+    house.see("a second signal stops at once")
+    assert house.stop(signal.SIGTERM) == 0
+    assert house.drain() == 0
+    assert list(house.results()) == ["0.mp4"]
+
+
+def test_causes_differ_by_what_they_say_and_not_by_their_numbers() -> None:
+    assert _but_for_numbers("1.2 GiB free, 3 GiB needed") == _but_for_numbers("1.19 GiB free, 3 GiB needed")
+    assert _but_for_numbers("on hold: guests") != _but_for_numbers("outside its schedule")

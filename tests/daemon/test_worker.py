@@ -1,0 +1,58 @@
+import os
+import subprocess
+import sys
+from multiprocessing import Pipe
+from pathlib import Path
+
+import yaml
+from house import cut_clip
+
+from darkroom.daemon.config import load
+from darkroom.daemon.journal import FILE, Journal
+from darkroom.daemon.marker import INBOX, OUTBOX, adopt
+from darkroom.daemon.states import State
+from darkroom.daemon.wishes import add
+
+WORKER = [sys.executable, "-P", "-m", "darkroom.daemon.worker"]
+
+
+def write_config(root: Path) -> Path:
+    entry = {"name": "films", "pipeline": "upscale", "inbox": "in", "outbox": "out", "options": {"model": "fast"}}
+    path = root / "config.yaml"
+    path.write_text(yaml.safe_dump({"folders": [entry], "worker": {"threads": 1}}))
+    return path
+
+
+def test_a_worker_runs_what_it_is_given_and_leaves_when_the_pipe_closes(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    config = load(path)
+    config.state.mkdir()
+    folder = config.folders[0]
+    adopt(folder.inbox, INBOX)
+    adopt(folder.outbox, OUTBOX)
+    film = cut_clip(tmp_path / "in" / "film.mp4", 8)
+    with Journal(config.state / FILE) as journal:
+        add(journal, folder, config.watch, film, {}, now=1.0)
+        job = journal.claim(["films"], now=1.0, uptime=0.0, boot="boot")
+        assert job is not None
+        ours, theirs = Pipe()
+        command = [*WORKER, str(path), "cpu", str(theirs.fileno()), str(os.getpid())]
+        worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+        theirs.close()
+        ours.send({"claimed": job.id})
+        messages = []
+        while "ended" not in (message := ours.recv()):
+            messages.append(message)
+        assert journal.job(job.id).state is State.DONE
+        ours.close()
+        log = worker.communicate(timeout=60)[1]
+    assert worker.returncode == 0
+    assert "1 threads" in log
+    assert any(message.get("done") == 8 for message in messages)
+
+
+def test_a_worker_whose_supervisor_is_gone_does_not_begin(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    gone = subprocess.run([*WORKER, str(path), "cpu", "0", "999999999"], capture_output=True, text=True, check=False)
+    assert gone.returncode == 1
+    assert "the supervisor ended while the worker was starting" in gone.stderr
