@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Clock
 
 from darkroom.daemon import lookout as lookout_module
 from darkroom.daemon.config import Config
@@ -13,16 +14,6 @@ from darkroom.daemon.intake import take_in
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.lookout import HANGS_AFTER_S, Look, Lookout
 from darkroom.daemon.marker import INBOX, OUTBOX
-
-
-class Clock:
-    """A monotonic clock that a test winds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Clock
 
 from darkroom.daemon import live
 from darkroom.daemon import picture as picture_module
@@ -16,16 +17,6 @@ from darkroom.daemon.picture import EVERY_S, Picture, one_line
 BUSY = WorkerNow(
     state="busy", pid=5, job=41, name="a.mkv", stage="segment 2 of 7", unit="frame", done=3, units=9, eta_s=90
 )
-
-
-class Clock:
-    """A monotonic clock that a test winds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clocks import Clock
 
 from darkroom.daemon import wire as wire_module
 from darkroom.daemon.job import Job, NewJob, Signature
@@ -14,16 +15,6 @@ from darkroom.pipelines.base import Plan, split
 from darkroom.pipelines.errors import Stopped
 
 PLAN = Plan(unit="frame", segments=split(30, 10), part_suffix="", result_suffix="", warnings=("no sound",))
-
-
-class Clock:
-    """A monotonic clock that a test winds."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def monotonic(self) -> float:
-        return self.now
 
 
 @pytest.fixture
