@@ -125,12 +125,11 @@ class Lookout:
         return Look(sighting=self.inbox.look(known, time.monotonic()), outbox=self._why_no_outbox())
 
     def _open(self) -> Inbox:
-        inbox, outbox = self.folder.inbox, self.folder.outbox
-        marked = {inbox: marker.INBOX, outbox: marker.OUTBOX}
-        if self.folder.originals == "move" and self.folder.originals_folder is not None:
-            marked[self.folder.originals_folder] = marker.OUTBOX  # away, it must not be written to either
-        self.identities = {str(path): marker.identify(path, name, self._remembered) for path, name in marked.items()}
-        return Inbox(self.folder, self._config.watch, self.identities[str(inbox)])
+        self.identities = {
+            str(path): marker.identify(path, name, self._remembered)
+            for path, name in marker.marked(self.folder).items()
+        }
+        return Inbox(self.folder, self._config.watch, self.identities[str(self.folder.inbox)])
 
     def _why_no_outbox(self) -> str:
         outbox = self.folder.outbox

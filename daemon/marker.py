@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+from darkroom.daemon.config import Folder
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, opened, opened_folder, parse_mounts
 from darkroom.daemon.parts import sync_file, sync_folder, write_durably
 from darkroom.pipelines.errors import Unavailable
@@ -19,6 +20,14 @@ INBOX = ".darkroom-inbox"
 OUTBOX = ".darkroom-outbox"
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 BY_MOUNT = "mount "  # begins the identity of a folder in which we may not write
+
+
+def marked(folder: Folder) -> dict[Path, str]:
+    """Return the places of `folder` that are known by a marker, each with its name."""
+    places = {folder.inbox: INBOX, folder.outbox: OUTBOX}
+    if folder.originals == "move" and folder.originals_folder is not None:
+        places[folder.originals_folder] = OUTBOX  # away, it must not be written to either
+    return places
 
 
 def identify(folder: Path, marker: str, remembered: Mapping[str, str]) -> str:

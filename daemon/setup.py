@@ -141,11 +141,8 @@ def troubles(config: Config, identities: Mapping[str, str]) -> list[str]:
 
 
 def adopt(config: Config, folder: Folder) -> None:
-    """Know the inbox and outbox of `folder` from now on as they are, whatever they were. Raises Unavailable."""
+    """Know inbox, outbox and originals of `folder` from now on as they are, whatever they were. Raises Unavailable."""
     kept = config.state / IDENTITIES
-    adopted = {
-        str(folder.inbox): marker.adopt(folder.inbox, marker.INBOX),
-        str(folder.outbox): marker.adopt(folder.outbox, marker.OUTBOX),
-    }
+    adopted = {str(path): marker.adopt(path, mark) for path, mark in marker.marked(folder).items()}
     config.state.mkdir(parents=True, exist_ok=True)
     marker.save_identities(kept, marker.load_identities(kept) | adopted)

@@ -11,7 +11,7 @@ class Options(VideoOptions):
     """Options of the pipeline `upscale`."""
 
     model: Literal["photo", "fast", "anime"] = Field(
-        "photo", description="photo: live action and anything; fast: 15x quicker; anime: drawn animation"
+        "photo", description="photo: live action and anything; fast: when a CPU must keep up; anime: drawn animation"
     )
     scale: Literal[2, 3, 4] | None = Field(
         None, description="enlarge by this factor; null: 2, or what target_height asks for"
