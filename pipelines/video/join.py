@@ -88,6 +88,7 @@ def _add_video(
 ) -> VideoStream:
     video = result.add_stream_from_template(template, opaque=True)
     video.time_base = facts.time_base
+    video.codec_context.framerate = facts.frame_rate  # else Matroska and timecodes take the clock's for it
     video.codec_context.sample_aspect_ratio = settings.sar
     if settings.name in ("libx265", "hevc_nvenc") and result.format.name != "matroska":
         video.codec_context.codec_tag = "hvc1"  # Apple's players do not open "hev1"

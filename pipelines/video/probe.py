@@ -225,11 +225,13 @@ def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
 def _origin(container: InputContainer, tracks: dict[int, _Track], time_base: Fraction, first: int) -> int:
     """The source's earliest sound or picture, in video ticks: a broadcast does not start at zero.
 
-    A negative start (the priming of AAC) is left alone: the picture's zero is the file's.
+    Sound before a picture at zero (the priming of AAC) is left alone. Where the picture itself lies below
+    zero (a broadcast whose clock overflowed) all is counted from the earliest, for few players show such times.
     """
     heard = [stream.index for stream in container.streams.audio]
     starts = [start for index in heard if (start := tracks[index].first_s) is not None]
-    return max(0, min([first, *(floor(start / time_base) for start in starts)]))
+    earliest = min([first, *(floor(start / time_base) for start in starts)])
+    return earliest if first < 0 else max(0, earliest)
 
 
 def _stream_facts(stream: Stream, packets: int) -> StreamFacts:

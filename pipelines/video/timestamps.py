@@ -32,9 +32,12 @@ def _filled(pts: Sequence[int | None], dts: Sequence[int | None], step: int) -> 
     if len(decoding) == len(dts):
         shift = min(known) - min(decoding) if known else 0
         return [time + shift for time in decoding]
+    silent = next((position for position, time in enumerate(pts) if time is not None), len(pts))
+    before = min(known, default=silent * step) - silent * step  # Matroska is silent of times below zero
     filled: list[int] = []
-    for time in pts:
-        filled.append(time if time is not None else filled[-1] + step if filled else 0)
+    for position, time in enumerate(pts):
+        guess = before + position * step if position <= silent else filled[-1] + step
+        filled.append(time if time is not None else guess)
     return filled
 
 

@@ -24,6 +24,9 @@ from darkroom.pipelines.video.read import read
 Developed = tuple[VideoFacts, EncoderSettings, ContainerPlan, list[Path]]
 
 
+NTSC = Fraction(30_000, 1001)
+
+
 def develop(source: Path, work: Path, segment: int = 7, **wishes: object) -> Developed:
     """Plan and make the parts of `source`, unchanged in size."""
     facts = probe(source)
@@ -79,6 +82,9 @@ SHAPES: dict[str, Callable[[Path], Path]] = {
     "mpeg4.avi": lambda path: film(path, codec="mpeg4", options={"bf": "2", "g": "12"}),
     "vfr.mkv": lambda path: film(path, times=[n * n for n in range(FRAMES)], clock=Fraction(1, 1000)),
     "ntsc.mp4": lambda path: film(path, clock=Fraction(1001, 30000)),
+    "overflow.ts": lambda path: film(
+        path, clock=Fraction(1, 90_000), times=range(2**33 - 72_000, 2**33 + 36_000, 3600)
+    ),
     "strange.mp4": lambda path: film(path, clock=Fraction(125, 2997)),
     "444-odd.mkv": lambda path: film(path, layout="yuv444p", size=(161, 91)),
     "one.mp4": lambda path: film(path, frames=1),
@@ -100,6 +106,12 @@ def test_every_frame_of_the_parts_is_in_the_result_at_the_sources_time(
     wanted = [(time - facts.origin) * facts.time_base for time in facts.pts]
     rounding = Fraction(1, 2000) if plan.suffix == ".mkv" else 0  # mkv counts in milliseconds
     assert max(abs(time - want) for time, want in zip(times, wanted, strict=True)) <= rounding
+
+
+def test_a_result_in_mkv_names_the_sources_frame_rate(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mkv", setup=lambda stream: setattr(stream.codec_context, "framerate", NTSC))
+    with av.open(str(result_of(source, tmp_path))) as result:
+        assert result.streams.video[0].average_rate == probe(source).frame_rate == NTSC
 
 
 def test_a_real_film_becomes_a_whole_result(tmp_path: Path) -> None:

@@ -52,6 +52,13 @@ def test_a_broadcast_begins_at_its_first_sound_or_picture(tmp_path: Path) -> Non
     assert facts.origin == facts.pts[0] > 0
 
 
+def test_a_broadcast_whose_clock_overflows_begins_at_its_first_picture(tmp_path: Path) -> None:
+    overflow = 2**33 - 20 * 3600  # 20 frames before MPEG-TS's clock starts again, read as 20 frames below zero
+    times = range(overflow, overflow + FRAMES * 3600, 3600)
+    facts = probe(film(tmp_path / "a.ts", clock=Fraction(1, 90_000), times=times))
+    assert facts.origin == facts.pts[0] < 0
+
+
 def test_avi_times_are_not_trusted_for_seeking(tmp_path: Path) -> None:
     facts = probe(film(tmp_path / "a.avi", codec="mpeg4", options={"bf": "2", "g": "12"}))
     assert (facts.frames, facts.exact_times, facts.keyframes) == (FRAMES, False, ())

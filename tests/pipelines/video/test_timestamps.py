@@ -17,6 +17,10 @@ def test_packets_without_any_time_follow_at_the_usual_pace() -> None:
     assert display_times([None, None, None], [None] * 3, 40) == ((0, 40, 80), False)
 
 
+def test_silent_packets_before_the_first_known_time_count_back_from_it() -> None:
+    assert display_times([None, None, 60, 20], [None] * 4, 40) == ((-60, -20, 20, 60), False)
+
+
 def test_frames_with_one_time_are_moved_apart() -> None:
     assert display_times([0, 40, 40, 80], [None] * 4, 40) == ((0, 40, 41, 80), False)
 
