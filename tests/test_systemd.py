@@ -36,7 +36,7 @@ def analyze(*arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]
 
 def copied(unit: Path, tmp_path: Path, **changes: str) -> str:
     """Copy `unit` with a program that is on this machine, for systemd looks whether it can be run."""
-    text = unit.read_text().replace(PROGRAMS[unit], sys.executable)
+    text = unit.read_text().replace(PROGRAMS[unit], f'"{sys.executable}"')
     for key, value in changes.items():
         text = text.replace(f"\n{key}=", f"\n{value}=")
     copy = tmp_path / "darkroom.service"

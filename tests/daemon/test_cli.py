@@ -1,6 +1,7 @@
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -166,8 +167,10 @@ def test_no_colour_and_no_folding_in_a_pipe(desk: Desk) -> None:
 
 def test_a_pipe_that_is_closed_early_is_no_crash(desk: Desk) -> None:
     desk.queue(*(b"%d.mkv" % number for number in range(50)))
-    command = f"{sys.executable} -P -m darkroom --config {desk.config} jobs --json | head -c 10"
-    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    words = [sys.executable, "-P", "-m", "darkroom", "--config", str(desk.config), "jobs", "--json"]
+    result = subprocess.run(
+        ["sh", "-c", f"{shlex.join(words)} | head -c 10"], capture_output=True, text=True, check=True
+    )
     assert result.stdout == "[\n  {\n    " and "Traceback" not in result.stderr
 
 
@@ -371,7 +374,18 @@ def test_the_exit_code_of_a_drain_tells_what_is_worst_of_it_and_nothing_of_earli
     desk.queue(b"a.mkv")
     with desk.journal() as journal:
         assert _drained(config, journal, 0) == LEFT
+        journal.move(1, State.HELD, "asked to hold", now=2.0)
+        assert _drained(config, journal, 0) == LEFT, "a job on hold is left too"
+        journal.move(1, State.QUEUED, "released", now=3.0)
     desk.end(1, State.FAILED)
     with desk.journal() as journal:
         assert _drained(config, journal, 0) == FAULTY
         assert _drained(config, journal, journal.last_event()) == OK
+
+
+def test_a_number_beyond_all_jobs_is_no_bug_and_a_missing_file_is_named_as_it_was_typed(desk: Desk) -> None:
+    desk.queue(b"a.mkv")
+    result = desk.ask("show", "99999999999999999999")
+    assert result.exit_code == 4 and "there is no job 99999999999999999999" in result.stderr
+    result = desk.ask("add", "gone.mkv", "--folder", "upscale")
+    assert result.exit_code == 69 and result.stderr.startswith("gone.mkv: No such file")
