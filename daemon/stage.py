@@ -54,13 +54,22 @@ def staged(job: Job, folder: Folder, work: Path, beat: Callable[[], None]) -> Pa
         check_unchanged(job, folder)
         return source
     copy = work / f"source{source.suffix}"
-    if not copy.exists():
+    if not _is_copy(copy, job):
         check_unchanged(job, folder)
         with atomic(copy) as draft:
             _copy(source, draft, beat)
             os.utime(draft, ns=(job.mtime_ns, job.mtime_ns))
             check_unchanged(job, folder)  # before it gets its name: a copy that exists is of this version
     return copy
+
+
+def _is_copy(copy: Path, job: Job) -> bool:
+    """Tell whether `copy` is of this job's file: job numbers begin again where the journal was lost."""
+    try:
+        found = copy.stat()
+    except FileNotFoundError:
+        return False
+    return (found.st_size, found.st_mtime_ns) == (job.size_bytes, job.mtime_ns)
 
 
 def _copy(source: Path, target: Path, beat: Callable[[], None]) -> None:

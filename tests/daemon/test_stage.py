@@ -191,3 +191,13 @@ def test_a_copy_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
         film.stage(fall)
     assert not list(film.work.glob(f"*{DRAFT}*")) and not list(film.work.glob("source*"))
     assert film.stage().read_bytes() == FILM
+
+
+def test_a_copy_of_another_file_is_not_taken_for_this_ones(tmp_path: Path) -> None:
+    film = Film(tmp_path, stage="always")
+    old = film.work / "source.mkv"
+    old.write_bytes(bytes(len(FILM)))  # left by the job of this number before the journal was lost
+    assert film.stage() == old
+    assert old.read_bytes() == FILM
+    film.path.unlink()
+    assert film.stage() == old, "its own copy is used again"
