@@ -19,8 +19,9 @@ def why_closed(
     offline: why its inbox or outbox cannot be used;  holds: reasons by folder name or EVERYTHING;  now: local time
     was_closed: jobs wait already, and the disk must have some more than the reserve before they start
     """
-    if reason := holds.get(EVERYTHING) or holds.get(folder.name):
-        return f"on hold: {reason}"
+    for scope in (EVERYTHING, folder.name):
+        if scope in holds:
+            return f"on hold: {holds[scope] or 'no reason given'}"
     if not is_open(config.windows(folder), now):
         return f"outside its schedule ({', '.join(folder.schedule)})"
     return offline or short_of(config.state, 0, config.disk.work_reserve, waiting=was_closed)

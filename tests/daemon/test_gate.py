@@ -36,6 +36,7 @@ def test_jobs_start_when_nothing_is_against_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("scope", ["films", EVERYTHING])
 def test_a_hold_closes_a_folder_or_all(tmp_path: Path, scope: str) -> None:
     assert why(tmp_path, holds={scope: "new disk"}) == "on hold: new disk"
+    assert why(tmp_path, holds={scope: ""}) == "on hold: no reason given", "a hold is one with no reason too"
 
 
 def test_a_schedule_closes_outside_its_windows(tmp_path: Path) -> None:
