@@ -63,9 +63,9 @@ class Lookout:
         """Start a look if one is due and none is under way; the journal is read here, in the caller's thread."""
         now = time.monotonic()
         if self._thread is None and now >= self._due:
+            known = journal.known(self.folder.name)  # first of all: where it is locked, the look stays due
             self._began = now
             self._due = now + (self.inbox.scan_every_s if self.inbox else self._config.watch.scan_network)
-            known = journal.known(self.folder.name)
             thread = threading.Thread(target=self._look, args=(known,), daemon=True, name="look")
             try:
                 thread.start()

@@ -1,4 +1,5 @@
 import logging
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from darkroom.daemon.intake import take_in
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.lookout import HANGS_AFTER_S, Look, Lookout
 from darkroom.daemon.marker import INBOX, OUTBOX
+from darkroom.pipelines.errors import Unavailable
 
 
 @pytest.fixture
@@ -185,3 +187,18 @@ def test_an_outbox_without_space_is_told(tmp_path: Path, journal: Journal, clock
     )
     look(lookout, journal)
     assert str(tmp_path / "out") in lookout.offline() and "needed" in lookout.offline()
+
+
+def test_a_look_stays_due_while_the_journal_is_locked(lookout: Lookout, tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.db", patience_s=0) as journal:
+        look(lookout, journal)
+        lookout.wake()
+        with sqlite3.connect(tmp_path / "journal.db", isolation_level=None) as other:
+            journal._sql.execute("PRAGMA journal_mode = DELETE")
+            other.execute("BEGIN EXCLUSIVE")
+            with pytest.raises(Unavailable):
+                lookout.begin(journal)
+            assert not lookout.settled(), "or a drain would end with files that nobody has looked for"
+            other.execute("ROLLBACK")
+        other.close()
+        assert look(lookout, journal) is not None
