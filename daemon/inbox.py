@@ -299,14 +299,14 @@ class _Look:
 
 
 def _differs(old: Known | None, signature: Signature, sidecar: str, mount: Mount) -> bool:
-    """Tell whether a file is another than its job was about; a sidecar that is gone changes nothing."""
+    """Tell whether a file is another than its job was about; of a sidecar that is gone only a refusal is forgotten."""
     if old is None:
         return True
     before = old.signature
     same = (before.size_bytes, before.mtime_ns) == (signature.size_bytes, signature.mtime_ns)
     if mount.stable_inodes and before.inode != signature.inode:
         same = False
-    return not same or (sidecar != "" and sidecar != old.sidecar)
+    return not same or (sidecar != old.sidecar and (sidecar != "" or old.state is State.QUARANTINED))
 
 
 def _mark(seen: Stat, mount: Mount) -> tuple[int, ...]:

@@ -436,6 +436,8 @@ def test_a_sidecar_that_comes_or_changes_makes_a_new_job_and_one_that_goes_does_
     assert changed.options == {"model": "fast"}
     sidecar.unlink()
     assert settled(inbox, as_known(changed, State.DONE), now=400).arrivals == ()
+    (again,) = settled(inbox, as_known(changed, State.QUARANTINED), now=500).arrivals
+    assert (again.sidecar, again.fault) == ("", ""), "a refusal for the sidecar's sake goes with the sidecar"
 
 
 def test_a_sidecar_that_changes_replaces_a_queued_job(inbox: Inbox) -> None:
