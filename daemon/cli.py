@@ -126,7 +126,8 @@ def _drained(config: Config, journal: Journal, before: int) -> int:
     """Return the exit code of a drain that began after event `before`."""
     if {State.FAILED, State.QUARANTINED} & journal.ended_since(before).keys():
         return FAULTY
-    left = journal.waiting([folder.name for folder in config.folders])
+    counts, waiting = journal.counts(), (State.QUEUED, State.HELD)
+    left = any((folder.name, state) in counts for folder in config.folders for state in waiting)
     away = setup.troubles(config, load_identities(config.state / IDENTITIES))
     return LEFT if left or away else OK
 
@@ -328,7 +329,7 @@ def _each(journal: Journal, numbers: list[int], wish: Callable[[Job], str]) -> N
 def _job(journal: Journal, number: int) -> Job:
     try:
         return journal.job(number)
-    except KeyError:
+    except (KeyError, OverflowError):  # SQLite counts to 2**63
         raise Unknown(f"there is no job {number}; `darkroom jobs` lists them") from None
 
 

@@ -56,7 +56,7 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise  # `darkroom jobs | head` is no fault: typer ends quietly
         except OSError as error:
-            leave(UNAVAILABLE, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+            leave(UNAVAILABLE, f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else str(error))
 
 
 def leave(code: int, *lines: str) -> NoReturn:
