@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from darkroom.daemon.parts import remove_folder, work_folder, write_durably
 from darkroom.daemon.place import NameTaken
 from darkroom.daemon.report import make_report, write_report
 from darkroom.daemon.run import run
+from darkroom.daemon.sidecar import fault_in
 from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
-from darkroom.daemon.states import State
+from darkroom.daemon.states import ASKED, State
 from darkroom.daemon.wire import DRAIN, Wire
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
@@ -49,7 +51,10 @@ class Attempt:
         return work_folder(self.config.state, self.job.id)
 
     def move(self, new: State, reason: str, *, detail: str = "", **columns: Any) -> Job:
-        """Bring the job to `new` and say so in the log."""
+        """Bring the job to `new`, or where a person has just asked it to go, and say so in the log."""
+        wish = self.journal.job(self.job.id).ask if new is State.QUEUED else ""
+        if wish in ASKED:  # too late for this run to hear of it
+            new, reason = ASKED[wish], f"asked to {wish}"
         moved = self.journal.move(self.job.id, new, reason, now=unix_now(), detail=detail, **columns)
         level = logging.WARNING if new in (State.FAILED, State.QUARANTINED) else logging.INFO
         log.log(level, "job=%d %s %s%s", moved.id, moved.name, new, f": {reason}" if reason else "")
@@ -105,8 +110,9 @@ def _developed_and_published(this: Attempt) -> Job:
 
 def _develop(this: Attempt) -> Path:
     job, folder = this.job, this.folder
-    options = options_for(folder, job.options)
-    pipeline = pipelines.make(job.pipeline, options, this.device)
+    if fault := fault_in(job.options, folder):  # the folder's options are others since the file was taken
+        raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
+    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), this.device)
     this.wire.stage("reading the source")
     source = staged(job, folder, this.work, this.wire.beat)
     plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)
@@ -181,6 +187,6 @@ def _stopped(this: Attempt, wish: str) -> Job:
 
 
 def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{printable(str(error.filename).encode(errors='surrogateescape'))}: {error.strerror}"
+    if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
+        return f"{printable(os.fsencode(error.filename))}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

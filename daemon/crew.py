@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from darkroom.daemon.config import Config
 from darkroom.daemon.job import Job
 from darkroom.daemon.live import WorkerNow
 from darkroom.daemon.wire import DRAIN
@@ -32,6 +33,7 @@ class Crew:
     def __init__(
         self,
         config_path: Path,
+        config: Config,
         device: str,
         lock_fd: int,
         *,
@@ -40,9 +42,12 @@ class Crew:
     ) -> None:
         """Own `device`; no process is started yet.
 
+        config_path:  shown in the list of processes; a worker works by `config`, the one in force, for the
+                      file may have been edited since, and not well
         command:    starts a worker when its arguments follow;  goodbye_s: how long one may take to leave
         """
         self.device = device
+        self.config = config  # of the next worker that starts
         self.job: Job | None = None
         self.moved = time.monotonic()  # when the worker was heard last
         self._config_path = config_path
@@ -145,6 +150,7 @@ class Crew:
                     f"{self._command[0]}: {error.strerror}; no worker starts until that is mended"
                 ) from error
         self.pipe = ours
+        self._send({"config": self.config})
 
     def _send(self, words: Mapping[str, Any]) -> None:
         try:

@@ -6,9 +6,7 @@ from darkroom.daemon.charge import OUTAGES, crashed
 from darkroom.daemon.config import Config
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.parts import count_parts, remove_folder, work_folder
-from darkroom.daemon.states import BUSY, State
-
-ASKED = {"cancel": State.CANCELLED, "hold": State.HELD}
+from darkroom.daemon.states import ASKED, BUSY, State
 
 log = logging.getLogger(__name__)
 

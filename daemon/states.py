@@ -21,6 +21,7 @@ class State(StrEnum):
 LIVE = frozenset({State.QUEUED, State.HELD, State.RUNNING, State.PUBLISHING})
 BUSY = frozenset({State.RUNNING, State.PUBLISHING})  # a worker has the job
 ENDS = frozenset(State) - LIVE
+ASKED = {"cancel": State.CANCELLED, "hold": State.HELD}  # where a wish for a running job leads, whatever ends its run
 
 MOVES: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.HELD, State.CANCELLED}),

@@ -28,7 +28,7 @@ from darkroom.daemon.parts import count_parts, work_folder
 from darkroom.daemon.picture import Picture
 from darkroom.daemon.recovery import recover
 from darkroom.daemon.signals import Signals
-from darkroom.daemon.states import BUSY, State
+from darkroom.daemon.states import ASKED, BUSY, State
 from darkroom.daemon.units import show_seconds
 from darkroom.daemon.watch import Watcher
 from darkroom.daemon.wire import DRAIN, TRY_LATER
@@ -50,7 +50,7 @@ class Supervisor:
         self._path, self._config, self._journal = config_path, config, journal
         self._signals = Signals()
         self._systemd = Systemd()
-        self._crew = [Crew(config_path, device, lock_fd) for device in devices(config.worker.devices)]
+        self._crew = [Crew(config_path, config, device, lock_fd) for device in devices(config.worker.devices)]
         self._watcher = Watcher()
         self._lookouts: dict[str, Lookout] = {}
         self._closed: dict[str, str] = {}  # by folder: why its jobs do not start, "" if they do
@@ -87,7 +87,7 @@ class Supervisor:
         """Outlive what passes: the journal is locked, or its disk full."""
         try:
             yield
-        except Unavailable as error:
+        except (Unavailable, OSError) as error:
             log.error("%s; trying again", error)
             time.sleep(PULSE_S)
 
@@ -107,7 +107,12 @@ class Supervisor:
             self._gate(lookout, holds)
 
     def _take_in(self, lookout: Lookout, look: Look) -> None:
-        for job in take_in(self._journal, lookout.folder, look.sighting, unix_now()):
+        try:
+            outdated = take_in(self._journal, lookout.folder, look.sighting, unix_now())
+        except Unavailable:
+            lookout.wake()  # what it found is not recorded: it has to be found again, and no drain may end before
+            raise
+        for job in outdated:
             self._ask(job, "replace")
         if lookout.inbox is not None and lookout.inbox.mode == "poll":
             self._watcher.remove(lookout.folder.inbox)
@@ -115,8 +120,8 @@ class Supervisor:
             self._watcher.add(lookout.folder.inbox, folders=look.sighting.folders)
         self._notes = self._watcher.problems()
         if not lookout.identities.items() <= self._identities.items():
+            save_identities(self._config.state / IDENTITIES, self._identities | lookout.identities)
             self._identities |= lookout.identities
-            save_identities(self._config.state / IDENTITIES, self._identities)
 
     def _gate(self, lookout: Lookout, holds: Mapping[str, str]) -> None:
         folder, before = lookout.folder, self._closed.get(lookout.folder.name, "")
@@ -136,12 +141,14 @@ class Supervisor:
                 self._crashes.clear()
                 self._finish(crew)
             still_s = time.monotonic() - crew.moved
-            if crew.job is not None and still_s > self._config.worker.step_limit:
+            late = crew.job is not None and still_s > self._config.worker.step_limit
+            if crew.job is not None and late:
                 log.error("job=%d the worker has not moved for %s: ending it", crew.job.id, show_seconds(still_s))
                 crew.kill()
             crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
-                self._settle(crew.job.id, status)
+                how = f"the worker had not moved for {show_seconds(still_s)} and was ended"
+                self._settle(crew.job.id, status, how if late else exit_words(status))
                 self._finish(crew)
 
     def _finish(self, crew: Crew) -> None:
@@ -151,15 +158,18 @@ class Supervisor:
         crew.finished()
         free_twins(self._journal, unix_now())
 
-    def _settle(self, number: int, status: int) -> None:
-        """Decide on the job of a worker that is gone."""
+    def _settle(self, number: int, status: int, how: str) -> None:
+        """Decide on the job of a worker that is gone, and `how` it went."""
         job = self._journal.job(number)
         if job.state not in BUSY:
             return  # its end was recorded before the worker went
+        if job.ask in ASKED and job.state is State.RUNNING:  # the worker went, or hung, before it could answer
+            self._journal.move(job.id, ASKED[job.ask], f"asked to {job.ask}; {how}", now=unix_now())
+            return
         if status == TRY_LATER:
             self._journal.move(job.id, State.QUEUED, "the journal could not be written; goes on", now=unix_now())
             return
-        verdict = crashed(job, exit_words(status), count_parts(work_folder(self._config.state, job.id)))
+        verdict = crashed(job, how, count_parts(work_folder(self._config.state, job.id)))
         self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
         self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
@@ -236,6 +246,7 @@ class Supervisor:
         self._housekeeping.stop()
         self._config, self._housekeeping = config, Housekeeping(config)
         for crew in self._crew:
+            crew.config = config
             crew.ask(DRAIN)
         self._open_folders()
         log.info("reload: %s is in force", self._path)
@@ -257,6 +268,7 @@ class Supervisor:
             self._systemd.alive()
             self._systemd.stopping(EXTEND_S)
             with self._patience():
+                self._answer_asks()
                 self._hear_crew()
                 self._tell()
             self._pause()

@@ -7,11 +7,10 @@ import os
 import signal
 import sys
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from darkroom.daemon import log as logs
 from darkroom.daemon.attempt import attempt
-from darkroom.daemon.config import Config, load
+from darkroom.daemon.config import Config
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.wire import DRAIN, TRY_LATER, Wire
 from darkroom.pipelines.errors import Unavailable
@@ -42,17 +41,23 @@ def serve(config: Config, device: str, pipe: Connection) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Start as a child of the supervisor: `worker.py CONFIG DEVICE PIPE_FD PARENT_PID`."""
-    path, device, fd, parent = arguments
+    """Start as a child of the supervisor: `worker.py CONFIG DEVICE PIPE_FD PARENT_PID`.
+
+    The first message is the configuration in force; its file may have been edited since.
+    """
+    _, device, fd, parent = arguments
     _die_with_parent(int(parent))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when; a terminal's Ctrl-C reaches us too
-    config = load(Path(path))
-    logs.set_up(config.log)
-    os.umask(int(config.umask, 8))
-    if config.worker.threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(config.worker.threads)  # read by torch, which is not imported yet
     with Connection(int(fd)) as pipe:
+        try:
+            config: Config = pipe.recv()["config"]
+        except EOFError:
+            return  # seen off before it began
+        logs.set_up(config.log)
+        os.umask(int(config.umask, 8))
+        if config.worker.threads is not None:
+            os.environ["OMP_NUM_THREADS"] = str(config.worker.threads)  # read by torch, which is not imported yet
         try:
             serve(config, device, pipe)
         except Unavailable as error:  # only the journal's are not answered on the way

@@ -190,3 +190,23 @@ def test_a_taken_name_skips_the_file_where_the_folder_says_so(tmp_path: Path, mo
     job = desk.attempt()
     assert job.state is State.SKIPPED and "conflict is skip" in job.reason
     assert list(desk.results.values()) == [b"mine"]
+
+
+@pytest.mark.parametrize(("wish", "state"), [("cancel", State.CANCELLED), ("hold", State.HELD)])
+def test_a_wish_that_comes_while_the_run_ends_for_another_cause_is_not_lost(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, wish: str, state: State
+) -> None:
+    def outage(*_: object) -> Any:
+        assert desk.journal.ask(1, wish)
+        raise Unavailable("cuda:0: gone")
+
+    monkeypatch.setattr(module, "run", outage)
+    job = desk.attempt()
+    assert (job.state, job.reason) == (state, f"asked to {wish}")
+
+
+def test_options_that_the_folder_does_not_allow_any_more_are_named_and_no_bug(desk: Desk) -> None:
+    with desk.journal._transaction():
+        desk.journal._sql.execute("""UPDATE jobs SET options = '{"scal": 4}'""")
+    job = desk.attempt()
+    assert job.state is State.QUARANTINED and "scal: unknown key; did you mean scale?" in job.reason

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from darkroom.daemon import crew as crew_module
+from darkroom.daemon.config import Config
 from darkroom.daemon.crew import RATE_WINDOW_S, Crew, devices
 from darkroom.daemon.job import Job, NewJob, Signature
 from darkroom.daemon.journal import Journal
@@ -18,6 +19,9 @@ from darkroom.daemon.wire import DRAIN
 from darkroom.pipelines.errors import Unavailable
 
 PATIENCE_S = 60.0
+CONFIG = Config.model_validate(
+    {"folders": [{"name": "films", "pipeline": "upscale", "inbox": "/in", "outbox": "/out"}]}
+)
 
 # What a worker says and does, without any work. Its device says how it behaves.
 WORKER = """
@@ -33,6 +37,8 @@ while True:
         message = pipe.recv()
     except EOFError:
         sys.exit(0)
+    if "config" in message:
+        continue
     if device == "deaf":
         time.sleep(600)
     if "wish" in message:
@@ -76,7 +82,7 @@ def hire(tmp_path: Path, lock: int) -> Iterator[Callable[..., Crew]]:
     def make(
         device: str, command: tuple[str, ...] = (sys.executable, "-c", WORKER), goodbye_s: float = PATIENCE_S
     ) -> Crew:
-        hired.append(Crew(tmp_path / "config.yaml", device, lock, command=command, goodbye_s=goodbye_s))
+        hired.append(Crew(tmp_path / "config.yaml", CONFIG, device, lock, command=command, goodbye_s=goodbye_s))
         return hired[-1]
 
     yield make
@@ -273,7 +279,7 @@ def test_an_idle_worker_is_kept_warm_for_a_time_only(hire: Callable[..., Crew], 
 
 def test_a_killed_daemons_lock_is_held_until_its_worker_is_gone_too(tmp_path: Path, job: Job) -> None:
     handle = take_lock(tmp_path)
-    crew = Crew(tmp_path / "config.yaml", "slow", handle, command=(sys.executable, "-c", WORKER))
+    crew = Crew(tmp_path / "config.yaml", CONFIG, "slow", handle, command=(sys.executable, "-c", WORKER))
     crew.give(job)
     hear(crew, "units")
     os.close(handle)  # as when the daemon is killed

@@ -116,3 +116,33 @@ def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(
 def test_causes_differ_by_what_they_say_and_not_by_their_numbers() -> None:
     assert _but_for_numbers("1.2 GiB free, 3 GiB needed") == _but_for_numbers("1.19 GiB free, 3 GiB needed")
     assert _but_for_numbers("on hold: guests") != _but_for_numbers("outside its schedule")
+
+
+def test_a_configuration_that_is_being_edited_harms_no_worker_that_starts_meanwhile(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, [])
+    house.start()
+    house.see("jobs may start")
+    house.config.write_text("folders: [half of")
+    os.kill(house.pid(), signal.SIGHUP)
+    house.see("going on with the configuration as it was")
+    shutil.copy(clips[0], house.inbox)
+    house.see("job=1 0.mp4 publishing")
+    house.see("done: published as 0.mp4")
+    assert house.stop() == 0
+
+
+def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, clips[:1])
+    house.start()
+    house.see("segments to do")
+    kill_workers(house, signal.SIGSTOP)
+    os.kill(house.pid(), signal.SIGTERM)
+    house.see("a second signal stops at once")
+    assert house.command("cancel", "1").returncode == 0
+    kill_workers(house, signal.SIGCONT)
+    assert house.wait() == 0
+    assert "cancelled" in house.command("jobs").stdout

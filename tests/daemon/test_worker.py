@@ -23,7 +23,9 @@ def write_config(root: Path) -> Path:
     return path
 
 
-def test_a_worker_runs_what_it_is_given_and_leaves_when_the_pipe_closes(tmp_path: Path) -> None:
+def test_a_worker_runs_what_it_is_given_by_the_configuration_it_is_given_and_leaves_when_the_pipe_closes(
+    tmp_path: Path,
+) -> None:
     path = write_config(tmp_path)
     config = load(path)
     config.state.mkdir()
@@ -39,6 +41,8 @@ def test_a_worker_runs_what_it_is_given_and_leaves_when_the_pipe_closes(tmp_path
         command = [*WORKER, str(path), "cpu", str(theirs.fileno()), str(os.getpid())]
         worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
         theirs.close()
+        ours.send({"config": config})
+        path.write_text("edited since, and: [not well")
         ours.send({"claimed": job.id})
         messages = []
         while "ended" not in (message := ours.recv()):
@@ -56,3 +60,13 @@ def test_a_worker_whose_supervisor_is_gone_does_not_begin(tmp_path: Path) -> Non
     gone = subprocess.run([*WORKER, str(path), "cpu", "0", "999999999"], capture_output=True, text=True, check=False)
     assert gone.returncode == 1
     assert "the supervisor ended while the worker was starting" in gone.stderr
+
+
+def test_a_worker_that_is_seen_off_before_it_began_leaves_without_a_word(tmp_path: Path) -> None:
+    ours, theirs = Pipe()
+    command = [*WORKER, str(write_config(tmp_path)), "cpu", str(theirs.fileno()), str(os.getpid())]
+    worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
+    theirs.close()
+    ours.close()
+    assert worker.communicate(timeout=60)[1] == ""
+    assert worker.returncode == 0
