@@ -17,7 +17,9 @@ _PCM = {f"pcm_{kind}{end}" for kind in ("s16", "s24", "s32", "f32", "f64") for e
 _MPEG4_AUDIO = {"aac", "ac3", "eac3", "mp2", "mp3", "alac", "opus", "flac", "dts"}
 AUDIO: dict[Format, set[str]] = {
     "mp4": _MPEG4_AUDIO | _PCM | {"vorbis"},
-    "mov": _MPEG4_AUDIO - {"opus", "flac"} | _PCM | {"pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "adpcm_ima_qt"},
+    "mov": _MPEG4_AUDIO - {"opus", "flac"}
+    | _PCM
+    | {"pcm_alaw", "pcm_mulaw", "pcm_s8", "pcm_u8", "adpcm_ima_qt", "amr_nb", "amr_wb"},
     "mkv": _MPEG4_AUDIO
     | _PCM - {"pcm_f32be", "pcm_f64be"}
     | {"vorbis", "truehd", "mlp", "mp1", "pcm_u8", "tta", "wavpack", "cook", "atrac3", "sipr", "ra_144", "ra_288"},
@@ -73,7 +75,7 @@ class ContainerPlan:
 
 
 def choose_container(options: VideoOptions, facts: VideoFacts, settings: EncoderSettings) -> ContainerPlan:
-    """The container that keeps every stream: the source's own kind where it can, else mkv.
+    """The container that keeps every stream: the source's own kind where it can, else mkv, else mov.
 
     A wish for mp4 or mkv turns plain text subtitles into that container's kind. Streams without
     picture, sound or text for the viewer (timecode, phone sensors) may be dropped, with a warning.
@@ -98,7 +100,7 @@ def _candidates(options: VideoOptions, facts: VideoFacts) -> tuple[Format, ...]:
         return ("mkv",)
     if facts.brand.strip() == "qt":
         return ("mov", "mp4", "mkv")
-    return ("mp4", "mkv")
+    return ("mp4", "mkv", "mov")  # mov last: for the telephone sound of old phones and cameras
 
 
 def _action(stream: StreamFacts, container: Format, forced: bool) -> Action | None:

@@ -26,6 +26,7 @@ class Copy:
     stream: Stream  # of the result
     action: Action
     early: bool  # whether packets from before the result's zero may pass
+    apart: int  # ticks between decoding times at least, as the muxer demands
 
 
 def add_copies(
@@ -44,7 +45,9 @@ def add_copies(
             # Matroska cannot say "skip these samples": priming would push the picture back. Opus has its
             # own pre-skip there, which the muxer adds to the times.
             early = container.format != "matroska" or stream.kind != "audio" or stream.codec == "opus"
-            copies[stream.index] = Copy(stream=added, action=plan.action, early=early)
+            # TrueHD has more than one packet in a tick of Matroska: moved apart, its sound would run late.
+            apart = 0 if container.format == "matroska" else 1
+            copies[stream.index] = Copy(stream=added, action=plan.action, early=early, apart=apart)
     return copies
 
 
@@ -77,7 +80,7 @@ def copied_packets(facts: VideoFacts, source: InputContainer, copies: dict[int, 
     latest: dict[int, int] = {}
     for packet in _demuxed(facts, source, [stream for stream in source.streams if stream.index in copies]):
         copy = copies[packet.stream_index]
-        time_s = _move(packet, facts.origin * facts.time_base, latest)
+        time_s = _move(packet, facts.origin * facts.time_base, latest, copy.apart)
         if copy.early or (packet.pts or 0) >= 0:
             yield from ((time_s, ready) for ready in _converted(packet, copy))
 
@@ -105,7 +108,7 @@ def _converted(packet: "Packet[Any]", copy: Copy) -> Iterator["Packet[Any]"]:
         yield text
 
 
-def _move(packet: "Packet[Any]", origin_s: Fraction, latest: dict[int, int]) -> Fraction:
+def _move(packet: "Packet[Any]", origin_s: Fraction, latest: dict[int, int], apart: int) -> Fraction:
     """Count from the result's zero, fill in missing times, keep decoding times rising as muxers demand.
 
     returns: the decoding time in seconds
@@ -115,8 +118,8 @@ def _move(packet: "Packet[Any]", origin_s: Fraction, latest: dict[int, int]) -> 
     dts = packet.dts if packet.dts is not None else packet.pts
     dts = dts - shift if dts is not None else (before or 0) + 1
     pts = packet.pts - shift if packet.pts is not None else dts
-    if before is not None and dts <= before:
-        dts = before + 1
+    if before is not None:
+        dts = max(dts, before + apart)
     packet.dts, packet.pts = dts, max(pts, dts)
     latest[packet.stream_index] = dts
     return dts * packet.time_base

@@ -47,6 +47,11 @@ def test_auto_turns_to_mkv_where_a_stream_does_not_fit() -> None:
     assert plan(stream("subtitle", "dvb_subtitle"), container="mpegts").suffix == ".mkv"
 
 
+def test_auto_turns_to_mov_for_the_sound_of_old_phones() -> None:
+    assert plan(stream("audio", "amr_nb"), brand="3gp4").suffix == ".mov"
+    assert plan(stream("audio", "pcm_mulaw"), container="avi").suffix == ".mov"
+
+
 def test_a_wish_that_would_lose_a_stream_is_rejected_with_its_name() -> None:
     with pytest.raises(Rejected, match=r"mp4 cannot hold stream 1 \(subtitle ass\); set container: auto"):
         plan(stream("subtitle", "ass"), container=MKV, wish="mp4")

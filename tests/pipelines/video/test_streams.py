@@ -1,9 +1,12 @@
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
-from clips.shapes import BUNNY, rich_mkv
+from av.container import OutputContainer
+from av.packet import Packet
+from clips.shapes import BUNNY, film, rich_mkv, text
 
 from darkroom.pipelines.video.containers import choose_container
 from darkroom.pipelines.video.encode import choose_encoder
@@ -43,3 +46,17 @@ def test_mkv_gets_no_sound_from_before_the_beginning(tmp_path: Path) -> None:
         assert first.pts == 0
     with av.open(str(BUNNY)) as source:
         assert next(source.demux(audio=0)).pts == -1024  # what AAC decoders warm up on
+
+
+def test_packets_of_one_time_keep_it_in_mkv(tmp_path: Path) -> None:
+    """Signs of styled subtitles begin together; of TrueHD more than one packet falls into a millisecond."""
+
+    def signs(result: OutputContainer) -> "list[Packet[Any]]":
+        ass = result.add_mux_stream("ass")
+        return [text(ass, 300, b"%d,0,Default,,0,0,0,,sign" % number) for number in range(9)]
+
+    facts = probe(film(tmp_path / "a.mkv", extras=signs))
+    container = choose_container(OPTIONS, facts, choose_encoder(OPTIONS, facts, ("libx264",), 320, 180)[0])
+    with opened(facts.source) as source, av.open(str(tmp_path / "out.mkv"), "w") as result:
+        copies = add_copies(facts, container, source, result)
+        assert [packet.pts for _, packet in copied_packets(facts, source, copies)] == [300] * 9
