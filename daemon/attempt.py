@@ -23,7 +23,7 @@ from darkroom.daemon.parts import remove_folder, work_folder, write_durably
 from darkroom.daemon.place import NameTaken
 from darkroom.daemon.report import make_report, write_report
 from darkroom.daemon.run import run
-from darkroom.daemon.sidecar import fault_in
+from darkroom.daemon.sidecar import fault_beside, fault_in
 from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
 from darkroom.daemon.states import ASKED, State
 from darkroom.daemon.wire import DRAIN, Wire
@@ -112,6 +112,8 @@ def _develop(this: Attempt) -> Path:
     job, folder = this.job, this.folder
     if fault := fault_in(job.options, folder):  # the folder's options are others since the file was taken
         raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
+    if job.sidecar and not job.options and (fault := fault_beside(source_path(job, folder), folder)):
+        raise Rejected(f"{fault}; mend the sidecar or remove it")  # tried again as it was: not to be run without it
     pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), this.device)
     this.wire.stage("reading the source")
     source = staged(job, folder, this.work, this.wire.beat)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, faults, options_for
 from darkroom.daemon.filesystem import READ
-from darkroom.daemon.job import Signature
+from darkroom.daemon.job import Signature, printable
 
 ENDINGS = (b".yaml", b".yml")
 MAX_BYTES = 64 * 2**10
@@ -69,6 +69,22 @@ def fault_in(options: Mapping[str, Any], folder: Folder) -> str:
         options_for(folder, options)
     except ValidationError as error:
         return "; ".join(faults(error, pipelines.options_of(folder.pipeline)))
+    return ""
+
+
+def fault_beside(source: Path, folder: Folder) -> str:
+    """Return what is wrong with the sidecar of `source`, with its name, in one line; '' if nothing is or there is none.
+
+    Raises OSError if it cannot be read.
+    """
+    for ending in ENDINGS:
+        path = source.with_name(source.name + os.fsdecode(ending))
+        if path.exists():
+            try:
+                fault = fault_in(read_sidecar(path), folder)
+            except ValueError as error:
+                fault = str(error)
+            return f"{printable(os.fsencode(path.name))}: {fault}" if fault else ""
     return ""
 
 

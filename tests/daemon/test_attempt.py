@@ -210,3 +210,14 @@ def test_options_that_the_folder_does_not_allow_any_more_are_named_and_no_bug(de
         desk.journal._sql.execute("""UPDATE jobs SET options = '{"scal": 4}'""")
     job = desk.attempt()
     assert job.state is State.QUARANTINED and "scal: unknown key; did you mean scale?" in job.reason
+
+
+def test_a_file_refused_for_its_sidecar_and_tried_again_is_not_run_without_it(desk: Desk) -> None:
+    sidecar = desk.source.with_name("film.mkv.yaml")
+    sidecar.write_text("scal: 4\n")
+    desk.journal.note(1, sidecar="8-1")
+    job = desk.attempt()
+    assert job.state is State.QUARANTINED and job.reason.startswith("film.mkv.yaml: scal: unknown key")
+    sidecar.unlink()
+    desk.journal.retry(1, now=3.0)
+    assert desk.attempt().state is State.DONE

@@ -5,7 +5,15 @@ import pytest
 
 from darkroom.daemon.config import Folder
 from darkroom.daemon.job import Signature
-from darkroom.daemon.sidecar import fault_in, owner_of, parse_sidecar, read_sidecar, sidecar_of, sidecar_signature
+from darkroom.daemon.sidecar import (
+    fault_beside,
+    fault_in,
+    owner_of,
+    parse_sidecar,
+    read_sidecar,
+    sidecar_of,
+    sidecar_signature,
+)
 
 
 def folder(**options: Any) -> Folder:
@@ -89,3 +97,14 @@ def test_the_signature_of_a_sidecar_leaves_out_its_inode() -> None:
     one = Signature(size_bytes=10, mtime_ns=5, inode=1)
     assert sidecar_signature(one) == sidecar_signature(Signature(size_bytes=10, mtime_ns=5, inode=2))
     assert sidecar_signature(one) != sidecar_signature(Signature(size_bytes=10, mtime_ns=6, inode=1))
+
+
+def test_the_fault_of_the_sidecar_beside_a_file_comes_with_its_name(tmp_path: Path) -> None:
+    source, sidecar = tmp_path / "a.mkv", tmp_path / "a.mkv.yml"
+    assert fault_beside(source, folder()) == ""
+    sidecar.write_text("scale: 4")
+    assert fault_beside(source, folder()) == ""
+    sidecar.write_text("scal: 4")
+    assert fault_beside(source, folder()) == "a.mkv.yml: scal: unknown key; did you mean scale?"
+    sidecar.write_text("- 4")
+    assert fault_beside(source, folder()).startswith("a.mkv.yml: expected options")
