@@ -73,7 +73,9 @@ def take_status(config: Config, now: datetime) -> Status:
     folders = []
     for folder in config.folders:
         seen = picture.folders.get(folder.name) if picture else None
-        closed = seen.closed if seen else why_closed(config, folder, "", holds, now, was_closed=False)
+        closed = seen.closed if seen else ""
+        if seen is None and config.state.exists():  # before the first start there is no disk to ask
+            closed = why_closed(config, folder, "", holds, now, was_closed=False)
         own = {state: counts[folder.name, state] for state in State if (folder.name, state) in counts}
         folders.append(FolderStatus(folder=folder, closed=closed, counts=own, now=seen))
     queue = tuple(journal.next_jobs(QUEUE)) if journal else ()

@@ -59,6 +59,8 @@ def test_before_the_first_start_there_is_nothing_and_that_is_no_fault(config: Co
     status = take_status(config, NOW)
     assert (status.live, status.next, dict(status.folders[0].counts)) == (None, (), {})
     assert list(config.state.iterdir()) == []
+    config.state.rmdir()
+    assert take_status(config, NOW).folders[0].closed == "", "a folder that the start makes is not missing"
 
 
 def test_with_the_daemon_down_the_journal_tells_the_queue_and_why_jobs_would_not_start(config: Config) -> None:
