@@ -129,8 +129,10 @@ def _plan(facts: VideoFacts, container: Format, actions: list[Action]) -> Contai
     tags = {name for name, _ in facts.tags} - BRANDING
     covers = any(stream.kind == "picture" for stream in facts.streams)
     keyed = container != "mkv" and not tags <= COMMON_TAGS and not covers
-    # mp4 keeps chapters as a text track, which comes along as data; they are written anew, not lost.
-    index_track = [stream for stream in facts.streams if stream.kind == "data" and stream.packets == facts.chapters]
+    # mp4 keeps chapters as a text track, which comes along as data, often without its packets; they are
+    # written anew, not lost.
+    told = (0, facts.chapters) if facts.chapters else ()
+    index_track = [stream for stream in facts.streams if stream.kind == "data" and stream.packets in told]
     warnings = [
         "" if stream in index_track else _loss(stream, container, action)
         for stream, action in zip(facts.streams, actions, strict=True)

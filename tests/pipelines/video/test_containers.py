@@ -79,8 +79,9 @@ def test_data_and_empty_streams_are_left_out_with_a_warning() -> None:
     assert "is empty" in plan(stream("audio", "aac", packets=0)).warnings[0]
 
 
-def test_the_text_track_of_mp4_chapters_is_not_reported_as_lost() -> None:
-    facts = replace(bunny(), streams=(stream("data", "bin_data", packets=2),), chapters=2)
+@pytest.mark.parametrize("packets", [0, 2])
+def test_the_text_track_of_mp4_chapters_is_not_reported_as_lost(packets: int) -> None:
+    facts = replace(bunny(), streams=(stream("data", "bin_data", packets=packets),), chapters=2)
     options = VideoOptions()
     settings, _ = choose_encoder(options, facts, ("libx264",), 640, 360)
     assert choose_container(options, facts, settings).warnings == ()
