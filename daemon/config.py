@@ -70,7 +70,7 @@ class Folder(Section):
     """One inbox, what happens to its files, and where the results go."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
-    """short name for commands and the log"""
+    """short name for commands and the log; another name is another folder, which takes its files anew"""
     pipeline: PipelineName
     """what is done with a file: upscale"""
     inbox: FolderPath

@@ -174,9 +174,16 @@ class Supervisor:
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
         self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
         if len(self._crashes) >= FAILING_AFTER:
-            reason = f"{FAILING_AFTER} jobs in a row ended the worker; when the device is well: darkroom release --all"
-            self._journal.hold(EVERYTHING, reason, now=unix_now())
-            self._crashes.clear()
+            self._suspect_device()
+
+    def _suspect_device(self) -> None:
+        """Hold everything, and take back what was said of the files: not all of them can be poison."""
+        reason = f"{FAILING_AFTER} jobs in a row ended the worker; when the device is well: darkroom release --all"
+        self._journal.hold(EVERYTHING, reason, now=unix_now())
+        for number in self._crashes:
+            if self._journal.job(number).state is State.QUARANTINED:
+                self._journal.retry(number, now=unix_now())
+        self._crashes.clear()
 
     def _answer_asks(self) -> None:
         for crew in self._crew:
@@ -230,6 +237,8 @@ class Supervisor:
             for folder in self._config.folders
         }
         self._closed = {name: NOT_LOOKED for name in self._lookouts}
+        for name in sorted({name for name, _ in self._journal.counts()} - self._lookouts.keys()):
+            log.warning("the journal has jobs of a folder %r, which is not configured: they rest", name)
 
     def _reload(self) -> None:
         try:
@@ -260,7 +269,8 @@ class Supervisor:
     def _stop(self) -> None:
         """Let each worker finish its segment, for `worker.drain` at most; one that is ended loses only that."""
         deadline = time.monotonic() + self._config.worker.drain
-        log.info("stopping, once the running segment is finished; a second signal stops at once")
+        if any(crew.job for crew in self._crew):
+            log.info("stopping, once the running segment is finished; a second signal stops at once")
         self._systemd.status("stopping: waiting for the running segment")
         for crew in self._crew:
             crew.ask(DRAIN)

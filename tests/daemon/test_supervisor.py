@@ -61,17 +61,17 @@ def test_a_file_that_ends_the_worker_twice_at_one_segment_is_set_aside_and_the_n
     assert list(house.results()) == ["1.mp4"]
 
 
-def test_three_jobs_in_a_row_that_end_the_worker_put_everything_on_hold(
+def test_three_jobs_in_a_row_that_end_the_worker_are_held_against_the_device(
     houses: list[House], tmp_path: Path, clips: list[Path]
 ) -> None:
     house = furnish(houses, tmp_path, clips)
     house.start("--drain")
     kill_each_start(house, times=5)  # two for each of the first two jobs, then the third
     house.see("no job starts: on hold: 3 jobs in a row ended the worker")
-    assert house.wait() == 3
+    assert house.wait() == 75
     assert house.command("release", "--all").returncode == 0
     assert house.drain() == 0
-    assert list(house.results()) == ["2.mp4"]
+    assert sorted(house.results()) == ["0.mp4", "1.mp4", "2.mp4"], "the files were not at fault"
 
 
 def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(
