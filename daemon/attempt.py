@@ -95,7 +95,7 @@ def _developed_and_published(this: Attempt) -> Job:
     publication = recorded(this.job)
     if publication is None or not (this.work / MADE).exists():
         result = _develop(this)
-        publication = _name(this, result, before=None)
+        publication = _name(this, result, before=publication)
     else:
         result = _result_in(this.work)
     this.move(State.PUBLISHING, f"as {printable(publication.name)}", **_columns(publication))

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -221,3 +222,15 @@ def test_a_file_refused_for_its_sidecar_and_tried_again_is_not_run_without_it(de
     sidecar.unlink()
     desk.journal.retry(1, now=3.0)
     assert desk.attempt().state is State.DONE
+
+
+def test_a_result_that_was_placed_before_its_work_was_lost_keeps_its_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "settle_original", failing(Unavailable("power cut")))
+        assert desk.attempt().state is State.QUEUED
+    before = desk.results
+    shutil.rmtree(desk.work)
+    assert desk.attempt().state is State.DONE
+    assert desk.results == before and len(before) == 1
