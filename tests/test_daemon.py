@@ -21,7 +21,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A film that takes long enough to be interrupted."""
-    return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 120, size=(160, 96))
+    return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 99, size=(320, 180))
 
 
 SLOW: dict[str, object] = {"model": "photo", "backend": "torch", "segment_frames": 33}
@@ -161,7 +161,7 @@ def test_an_inbox_whose_marker_is_gone_is_offline_and_nothing_is_concluded(tmp_p
 
 
 def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: Path, long_clip: Path) -> None:
-    house = furnish(tmp_path, long_clip, "a.mp4", options=SLOW)
+    house = furnish(tmp_path, long_clip, "a.mp4", options={"model": "fast", "segment_frames": 33})
     house.start()
     house.see("segment 1 of 3 done")
     house.outbox.rename(tmp_path / "unmounted")
