@@ -27,8 +27,10 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SLOW: dict[str, object] = {"model": "photo", "backend": "torch", "segment_frames": 33}
 
 
-def furnish(tmp_path: Path, clip: Path, *names: str, **folder: object) -> House:
-    house = House(tmp_path / "house", None, **folder)
+def furnish(
+    tmp_path: Path, clip: Path, *names: str, worker: dict[str, object] | None = None, **folder: object
+) -> House:
+    house = House(tmp_path / "house", worker, **folder)
     for name in names:
         (house.inbox / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, house.inbox / name)
@@ -161,7 +163,9 @@ def test_an_inbox_whose_marker_is_gone_is_offline_and_nothing_is_concluded(tmp_p
 
 
 def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: Path, long_clip: Path) -> None:
-    house = furnish(tmp_path, long_clip, "a.mp4", options={"model": "fast", "segment_frames": 33})
+    house = furnish(
+        tmp_path, long_clip, "a.mp4", worker={"retry_delays": [1]}, options={"model": "fast", "segment_frames": 33}
+    )
     house.start()
     house.see("segment 1 of 3 done")
     house.outbox.rename(tmp_path / "unmounted")
