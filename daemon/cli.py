@@ -288,7 +288,7 @@ def init(folder: Path) -> None:
         config = setup.init(folder)
     except FileExistsError as error:
         leave(USAGE, f"{error.filename}: is there already and stays as it is; name another folder")
-    say(f"{config}: written; drop files in {config.parent / 'inbox'}, then: darkroom --config {config} run")
+    say(f"{config}: written; drop files in a folder of {config.parent}/inbox, then: darkroom --config '{config}' run")
 
 
 @app.command(name="prune")
