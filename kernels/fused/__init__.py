@@ -1,0 +1,1 @@
+"""The same operations as Triton kernels; imported only where Triton is installed."""
