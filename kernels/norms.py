@@ -10,9 +10,9 @@ from einops import reduce
 from torch import Tensor
 
 from darkroom.kernels.rope import rotate
+from darkroom.kernels.windows import WINDOW_TOKENS
 
 EPS = 1e-6
-WINDOW_TOKENS = 128
 
 
 def rms_norm(x: Tensor, weight: Tensor) -> Tensor:
