@@ -20,7 +20,7 @@ class Film:
     def __init__(self, clip: Path, folder: Path, **options: object) -> None:
         """Read `clip` and enlarge it once, on the CPU; results go to `folder`."""
         self._clip, self._folder, self._numbers = clip, folder, count()
-        self._pipeline = Upscale(options=Options.model_validate(options), device="cpu")
+        self._pipeline = Upscale(options=Options.model_validate(options))
         self.plan = self._pipeline.plan(self._pipeline.probe(clip))
         self._source, self._result = colors(self.plan)
         self._pictures = [picture.planes for picture in read(self.plan.facts, 0, self.plan.facts.frames)]

@@ -81,7 +81,7 @@ def darkroom(**options: object) -> Way:
     def load(film: Path, result: Path) -> Callable[[], object]:
         upscale = importlib.import_module("darkroom.pipelines.upscale.pipeline")
         wanted = importlib.import_module("darkroom.pipelines.upscale.options").Options(**options)
-        pipeline = upscale.Upscale(options=wanted, device="cpu")
+        pipeline = upscale.Upscale(options=wanted)
 
         def work() -> None:
             plan = pipeline.plan(pipeline.probe(film))

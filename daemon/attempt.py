@@ -27,11 +27,13 @@ from darkroom.daemon.sidecar import fault_beside, fault_in
 from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
 from darkroom.daemon.states import ASKED, State
 from darkroom.daemon.wire import DRAIN, Wire
+from darkroom.pipelines.base import Site
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
 log = logging.getLogger(__name__)
 
 MADE = "made.json"  # what the pipeline says of its result, kept beside it until the report is written
+LEARNED = "learned.json"  # in the state folder: what the pipelines have found out about this machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,11 @@ class Attempt:
     def work(self) -> Path:
         """The job's own folder: parts, staged source, result."""
         return work_folder(self.config.state, self.job.id)
+
+    @property
+    def site(self) -> Site:
+        """Where the job's pipeline runs."""
+        return Site(device=self.device, models=self.config.models, learned=self.config.state / LEARNED)
 
     def move(self, new: State, reason: str, *, detail: str = "", **columns: Any) -> Job:
         """Bring the job to `new`, or where a person has just asked it to go, and say so in the log."""
@@ -114,7 +121,7 @@ def _develop(this: Attempt) -> Path:
         raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
     if job.sidecar and not job.options and (fault := fault_beside(source_path(job, folder), folder)):
         raise Rejected(f"{fault}; mend the sidecar or remove it")  # tried again as it was: not to be run without it
-    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), this.device)
+    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), this.site)
     this.wire.stage("reading the source")
     source = staged(job, folder, this.work, this.wire.beat)
     plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)

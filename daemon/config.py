@@ -1,17 +1,15 @@
 """config.yaml as frozen models: every key, its default and its meaning; all faults are reported at once."""
 
 import os
-import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from darkroom import pipelines
-from darkroom.daemon.job import printable
+from darkroom.daemon.faults import faults
 from darkroom.daemon.names import check_template
 from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.schedule import Window, parse_window
@@ -32,9 +30,6 @@ def _known_pipeline(name: str) -> str:
         raise ValueError(f"expected one of {', '.join(pipelines.KINDS)}, got {name!r}")
     return name
 
-
-SHORT = reprlib.Repr()  # shows a wrong value in a line: not all of it, if it is long or deep
-SHORT.maxlevel, SHORT.maxstring, SHORT.maxother = 2, 80, 80
 
 FolderPath = Annotated[Path, BeforeValidator(lambda raw: raw or None), AfterValidator(_usable_path)]
 PipelineName = Annotated[str, AfterValidator(_known_pipeline)]
@@ -202,6 +197,8 @@ class Config(Section):
 
     state: FolderPath = Path("state")
     """journal, work folders, reports: on a local disk"""
+    models: FolderPath = Path("models")
+    """weights of the models that are not built in; `darkroom models` lists what goes there"""
     umask: str = Field("0002", pattern=r"^0?[0-7]{3}$")
     """of everything written, in octal: 0002 lets the group of the share write"""
     folders: list[Folder] = Field(min_length=1)
@@ -252,36 +249,9 @@ def load(path: Path) -> Config:
     return config
 
 
-def faults(error: ValidationError, model: type[BaseModel], below: str = "") -> Iterator[str]:
-    """Say each fault of a validation of `model` in one line: `key: what is wrong, what was expected`.
-
-    below: the key that holds it, "" at the top
-    """
-    for fault in error.errors():
-        parts = [below, *fault["loc"]] if below else fault["loc"]
-        where = printable(".".join(map(str, parts)).encode(errors="surrogateescape"))
-        if fault["type"] == "extra_forbidden":
-            near = get_close_matches(str(fault["loc"][-1]), _keys_at(model, fault["loc"][:-1]), n=1, cutoff=0.5)
-            yield f"{where}: unknown key" + (f"; did you mean {near[0]}?" if near else "; see the README for all keys")
-        else:
-            message = fault["msg"].removeprefix("Value error, ")
-            told = fault["type"] == "missing" or ", got " in message or isinstance(fault["input"], dict)
-            got = "" if told else f", got {SHORT.repr(fault['input'])}"
-            yield f"{where}: {message}{got}" if where else message
-
-
 def options_for(folder: Folder, overrides: Mapping[str, Any]) -> BaseModel:
     """Return the pipeline's options: the folder's, with `overrides` on top. Raises ValidationError."""
     return pipelines.options_of(folder.pipeline).model_validate({**folder.options, **overrides})
-
-
-def _keys_at(model: type[BaseModel], where: tuple[int | str, ...]) -> list[str]:
-    for part in where:
-        if isinstance(part, str) and part in model.model_fields:
-            inner = model.model_fields[part].annotation
-            candidates = [inner, *getattr(inner, "__args__", ())]
-            model = next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), model)
-    return list(model.model_fields)
 
 
 def _raw_folders(raw: Mapping[Any, Any]) -> Iterator[tuple[int, dict[Any, Any]]]:
@@ -314,7 +284,7 @@ def _resolved(config: Config, base: Path) -> Config:
     def absolute(path: Path) -> Path:
         return Path(os.path.realpath(base / path))  # Path.resolve would raise on a loop of links
 
-    state = absolute(config.state)
+    state, models = absolute(config.state), absolute(config.models)
     folders = []
     for folder in config.folders:
         outbox = absolute(folder.outbox)
@@ -322,14 +292,14 @@ def _resolved(config: Config, base: Path) -> Config:
         reports = folder.report_folder or state / "reports" / folder.name
         paths = {"inbox": folder.inbox, "outbox": outbox, "originals_folder": originals, "report_folder": reports}
         folders.append(folder.model_copy(update={key: absolute(path) for key, path in paths.items()}))
-    return config.model_copy(update={"state": state, "folders": folders})
+    return config.model_copy(update={"state": state, "models": models, "folders": folders})
 
 
 def _overlaps(config: Config) -> Iterator[str]:
     """Refuse folders that lie inside each other: a result would be taken for a source, or cleared up as one."""
-    code = Path(__file__).resolve().parent
+    kept = {"state": config.state, "models": config.models, "the program itself": Path(__file__).resolve().parent}
     for index, folder in enumerate(config.folders):
-        others = {"state": config.state, "the program itself": code}
+        others = dict(kept)
         for number, other in enumerate(config.folders):
             others[f"folders.{number}.outbox"] = other.outbox
             if other.originals == "move" and other.originals_folder is not None:
@@ -341,7 +311,7 @@ def _overlaps(config: Config) -> Iterator[str]:
         for name, path in others.items():
             if _nested(folder.inbox, path):
                 yield f"folders.{index}.inbox: {folder.inbox} and {name} ({path}) lie inside each other; part them"
-        for name, path in (("state", config.state), ("the program itself", code)):
+        for name, path in kept.items():
             if _nested(folder.outbox, path):
                 yield f"folders.{index}.outbox: {folder.outbox} and {name} ({path}) lie inside each other; part them"
 

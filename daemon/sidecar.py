@@ -10,7 +10,8 @@ import yaml
 from pydantic import ValidationError
 
 from darkroom import pipelines
-from darkroom.daemon.config import Folder, faults, options_for
+from darkroom.daemon.config import Folder, options_for
+from darkroom.daemon.faults import faults
 from darkroom.daemon.filesystem import READ
 from darkroom.daemon.job import Signature, printable
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
-from darkroom.pipelines.base import Pipeline
+from darkroom.pipelines.base import Pipeline, Site
 
 VIDEO_NAMES = "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf nut ogv ts vob webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in VIDEO_NAMES.split())
@@ -42,9 +42,9 @@ def options_of(name: str) -> type[BaseModel]:
     return cast(type[BaseModel], _load(KINDS[name].options))
 
 
-def make(name: str, options: BaseModel, device: str) -> Pipeline[Any, Any]:
-    """Return the pipeline `name` with `options` on `device` ("cpu", "cuda:0"). Imports what it needs."""
-    return cast(Pipeline[Any, Any], _load(KINDS[name].pipeline)(options=options, device=device))
+def make(name: str, options: BaseModel, site: Site) -> Pipeline[Any, Any]:
+    """Return the pipeline `name` with `options`, to run at `site`. Imports what it needs."""
+    return cast(Pipeline[Any, Any], _load(KINDS[name].pipeline)(options=options, site=site))
 
 
 def _load(where: str) -> Any:

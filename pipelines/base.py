@@ -57,6 +57,15 @@ class Process(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """Where a pipeline runs; no part of a plan, for equal plans give equal results wherever they run."""
+
+    device: str = "cpu"  # or "cuda", "cuda:1"
+    models: Path = Path("models")  # the folder of weights that are not built in
+    learned: Path = Path("state") / "learned.json"  # the file of what this machine has taught
+
+
 FactsT = TypeVar("FactsT")
 PlanT = TypeVar("PlanT", bound="Plan")
 

@@ -3,14 +3,14 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from darkroom.kernels.device import fast_precision
-from darkroom.pipelines.base import Process, Segment, Tick
+from darkroom.pipelines.base import Process, Segment, Site, Tick
 from darkroom.pipelines.upscale.ahead import ahead
 from darkroom.pipelines.upscale.enlarge import Enlarge, Planes, frame_by_frame
 from darkroom.pipelines.upscale.models import MODELS
@@ -29,10 +29,10 @@ DECODED_AHEAD, ENLARGED_AHEAD = 8, 4  # pictures waiting between the stages: mem
 
 @dataclass(frozen=True)
 class Upscale:
-    """Enlarges videos as `options` say, on `device` ("cpu", "cuda", "cuda:1")."""
+    """Enlarges videos as `options` say, at `site`."""
 
     options: Options
-    device: str = "cpu"
+    site: Site = field(default_factory=Site)
 
     def probe(self, source: Path) -> VideoFacts:
         """Read the facts of `source`. Raises Rejected."""
@@ -41,8 +41,8 @@ class Upscale:
     def plan(self, facts: VideoFacts) -> UpscalePlan:
         """Decide everything, for this machine. Raises Rejected, Unavailable."""
         machine = Machine(
-            device=self.device,
-            precision=fast_precision(self.device),
+            device=self.site.device,
+            precision=fast_precision(self.site.device),
             ncnn=find_spec("ncnn") is not None,
             encoders=available_encoders(),
         )
@@ -51,7 +51,7 @@ class Upscale:
     @contextmanager
     def open(self, plan: UpscalePlan) -> Iterator[Process]:
         """Load the model, or find it still loaded, and yield what makes parts. Raises Unavailable."""
-        yield partial(process, plan, frame_by_frame(plan, self.device))
+        yield partial(process, plan, frame_by_frame(plan, self.site.device))
 
     def join(self, plan: UpscalePlan, parts: Sequence[Path], out: Path) -> None:
         """Write the result: the parts in order, and all else the source holds."""

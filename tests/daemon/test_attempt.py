@@ -27,6 +27,7 @@ from darkroom.daemon.parts import work_folder
 from darkroom.daemon.run import run
 from darkroom.daemon.states import State
 from darkroom.daemon.wire import DRAIN, Wire
+from darkroom.pipelines.base import Site
 from darkroom.pipelines.errors import Rejected, Unavailable
 
 
@@ -52,7 +53,8 @@ class Desk:
         self.toy: Any = toys.Blur()
         monkeypatch.setattr(pipelines, "make", self.make)
 
-    def make(self, name: str, options: BaseModel, device: str) -> Any:
+    def make(self, name: str, options: BaseModel, site: Site) -> Any:
+        self.site = site
         return self.toy
 
     def attempt(self, *wishes: str) -> Job:
@@ -96,6 +98,11 @@ def test_a_job_ends_published_with_its_report_and_without_its_work(desk: Desk) -
     report = json.loads(next((desk.config.state / "reports").rglob("*.json")).read_text())
     assert report["source"]["path"] == "a/film.mkv" and report["result"]["sha256"] == job.result_sha256
     assert [event.new for event in desk.journal.events(1)] == ["queued", "running", "publishing", "done"]
+
+
+def test_the_pipeline_is_told_where_it_runs(desk: Desk) -> None:
+    desk.attempt()
+    assert desk.site == Site(device="cpu", models=desk.root / "models", learned=desk.config.state / "learned.json")
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,8 @@ def test_overrides_go_before_the_folders_options() -> None:
 def test_the_reference_is_a_configuration_that_changes_no_default() -> None:
     config = load(REFERENCE)
     folder = config.folders[0]
-    chosen = {"state", "folders", "name", "pipeline", "inbox", "outbox", "options", "originals_folder", "report_folder"}
+    chosen = {"state", "models", "folders", "name", "pipeline", "inbox", "outbox", "options"}
+    chosen |= {"originals_folder", "report_folder"}
     for model in (config, folder):
         for name in type(model).model_fields.keys() - chosen:
             assert getattr(model, name) == type(model).model_fields[name].default, name
@@ -227,7 +228,7 @@ def test_each_key_is_explained_with_its_meaning_range_and_default(
     if told := re.search(r"Default: (.*)", comment):
         assert read_as(model, name, told[1]) == field.default, f"{path}: its comment tells another default"
     else:
-        assert field.default is None or field.is_required() or not value or path == "state"
+        assert field.default is None or field.is_required() or not value or path in ("state", "models")
     if value:
         read_as(model, name, value)  # an example must be a good one
         assert is_set or field.default is None, f"{path}: is off, though there is a default to show"
