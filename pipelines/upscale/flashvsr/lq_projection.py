@@ -110,10 +110,11 @@ def project(model: LQProjection, frames: Tensor, state: LQState) -> tuple[Tensor
         state = LQState(frames=x[-2:].clone(), hidden=hidden[-2:].clone())
         y = _convolve(model.second, _stack(hidden))
     else:
-        clips = x.unflatten(0, (-1, CLIP))
-        own = torch.cat((clips[:, 2:], clips), 1)  # x2 x3 x0 x1 x2 x3: the clip before is the clip itself
-        hidden = _convolve(model.first, torch.stack((own[:, :4], own[:, 2:]), 1).flatten(0, 1).flatten(1, 2))
-        y = _convolve(model.second, rearrange(hidden, "(k t) c h w -> k (t c) h w", t=2))
+        # Each clip as x2 x3 x0 x1 x2 x3: the clip before it is the clip itself.
+        x0, x1, x2, x3 = (x[tap::CLIP] for tap in range(CLIP))
+        u0 = _convolve(model.first, torch.cat((x2, x3, x0, x1), 1))
+        u1 = _convolve(model.first, torch.cat((x0, x1, x2, x3), 1))
+        y = _convolve(model.second, torch.cat((u0, u1), 1))
     return F.linear(y.permute(0, 2, 3, 1), model.linear, model.bias), state
 
 

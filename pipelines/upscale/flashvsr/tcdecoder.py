@@ -56,7 +56,7 @@ class Rise:
     def __call__(self, x: Tensor) -> Tensor:
         """Give [T·growth, O, 2·H, 2·W] for [T, C, H, W]."""
         # One pixel at a time, so the growth may come before the doubling: the same numbers, a quarter of the work.
-        grown = F.conv2d(x, self.grow).unflatten(1, (self.growth, -1)).flatten(0, 1)
+        grown = rearrange(F.conv2d(x, self.grow), "t (r c) h w -> (t r) c h w", r=self.growth)
         return upsample_conv_plain(grown, self.kernel)
 
 
