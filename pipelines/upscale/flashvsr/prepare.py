@@ -25,22 +25,27 @@ def canvas_size(height: int, width: int) -> tuple[int, int]:
     return -(-height // GRID) * GRID, -(-width // GRID) * GRID
 
 
-def low_quality(rgb: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
+def low_quality(
+    rgb: Tensor, height: int, width: int, dtype: torch.dtype, *, box: tuple[slice, slice] | None = None
+) -> Tensor:
     """Give the low-quality frames the model sees for pictures that are to be height × width.
 
     rgb:      [T, 3, h, w] uint8, the source's pictures at their own size
-    returns:  [T, 3, H, W] in [-1, 1] on the same device, H and W from `canvas_size`
+    box:      rows and columns of the canvas to give; None: all
+    returns:  [T, 3, H, W] in [-1, 1] on the same device, H and W from `canvas_size` or the box's
     """
-    enlarged = enlarge_u8(rgb, height, width)
     rows, columns = (
         reflected(size, whole, rgb.device)
         for size, whole in zip((height, width), canvas_size(height, width), strict=True)
     )
-    canvas = torch.empty(len(rgb), 3, len(rows), len(columns), dtype=dtype, device=rgb.device)
-    for frame, picture in zip(canvas, enlarged, strict=True):  # one by one: only one is ever held in fp32
-        whole = picture.index_select(1, rows).index_select(2, columns)
-        frame.copy_(whole.to(torch.float32).div_(255).mul_(2).sub_(1))
-    return canvas
+    if box is not None:
+        rows, columns = rows[box[0]], columns[box[1]]
+    given = torch.empty(len(rgb), 3, len(rows), len(columns), dtype=dtype, device=rgb.device)
+    for frame, picture in zip(given, rgb, strict=True):  # one by one: only one is ever whole, only one in fp32
+        enlarged = enlarge_u8(picture[None], height, width)[0]
+        part = enlarged.index_select(1, rows).index_select(2, columns)
+        frame.copy_(part.to(torch.float32).div_(255).mul_(2).sub_(1))
+    return given
 
 
 def reflected(size: int, length: int, device: torch.device | str = "cpu") -> Tensor:
