@@ -1,5 +1,11 @@
-"""What a device computes fast, by asking it rather than by its name."""
+"""What a device is and what it computes fast, by asking it rather than by its name."""
 
+import os
+import platform
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -23,3 +29,74 @@ def fast_precision(device: str) -> Precision:
     # The public torch.cpu.get_capabilities is younger than the oldest torch we allow; these are not.
     native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if native else "fp32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What there is to know of a device before anything runs on it."""
+
+    name: str  # as its maker calls it: "NVIDIA H100 80GB HBM3", "AMD EPYC 9354, 2 threads"
+    kind: Literal["cpu", "cuda"]
+    capability: tuple[int, int] = (0, 0)  # of CUDA devices: (8, 0) is an A100
+    total_bytes: int = 0
+    free_bytes: int = 0  # now, with what this process holds in reserve and could let go
+
+
+def describe(device: str) -> Device:
+    """Say what `device` ("cpu", "cuda", "cuda:1") is. On CUDA this makes the process a user of the card."""
+    if torch.device(device).type == "cpu":
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        name = f"{_cpu_name()}, {torch.get_num_threads()} threads"
+        return Device(name=name, kind="cpu", total_bytes=total, free_bytes=_available_bytes(total))
+    free, total = torch.cuda.mem_get_info(device)
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return Device(
+        name=torch.cuda.get_device_name(device),
+        kind="cuda",
+        capability=torch.cuda.get_device_capability(device),
+        total_bytes=total,
+        free_bytes=free + idle,
+    )
+
+
+def matmul_rate(device: str, precision: Precision, *, budget_s: float = 0.5) -> float:
+    """Measure how fast `device` multiplies large matrices in `precision`: 10¹² operations a second, two a multiply-add.
+
+    budget_s: how long to measure, about; the median of what fits, three times at least. Another job on the same
+              device makes it look slower: ask once and keep the answer.
+    """
+    on_cuda = torch.device(device).type == "cuda"
+    side = 8192 if on_cuda else 1024  # large enough to fill a card, 17 ms for a plain CPU
+    a, b = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
+    seconds: list[float] = []
+    for _ in range(2):  # the first picks its kernel and wakes the clock
+        _seconds_of_matmul(a, b)
+    while len(seconds) < 3 or sum(seconds) < budget_s:
+        seconds.append(_seconds_of_matmul(a, b))
+    return 2 * side**3 / statistics.median(seconds) / 1e12
+
+
+def _seconds_of_matmul(a: torch.Tensor, b: torch.Tensor) -> float:
+    began = time.perf_counter()
+    torch.matmul(a, b)
+    if a.is_cuda:
+        torch.cuda.synchronize(a.device)
+    return time.perf_counter() - began
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.machine() or "CPU")
+
+
+def _available_bytes(total: int) -> int:
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return total // 2
+    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return total // 2 if kib is None else int(kib) << 10

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -39,11 +39,17 @@ class Plan:
     part_suffix: str  # of each part's file, e.g. ".mp4"
     result_suffix: str  # of the result and so of what is published, e.g. ".mkv"
     warnings: tuple[str, ...] = ()  # what the user should know: shown in the log and in the report
+    why: str = field(default="", compare=False)  # what the choices rest on, for people; equal plans may differ in it
 
     @property
     def units(self) -> int:
         """Number of units in all segments."""
         return sum(segment.length for segment in self.segments)
+
+    @property
+    def what(self) -> str:
+        """What does the work, in a few words for people: a model, its precision, and why these."""
+        return self.why
 
 
 class Process(Protocol):
@@ -101,5 +107,9 @@ def split(units: int, size: int) -> tuple[Segment, ...]:
 
 def fingerprint(pipeline: str, plan: Plan) -> str:
     """Name `plan` by its content: 16 hexadecimal digits, equal for equal plans of one pipeline."""
-    text = json.dumps([pipeline, asdict(plan)], sort_keys=True, default=str)
+    content = asdict(plan)
+    for said in fields(plan):
+        if not said.compare:
+            del content[said.name]
+    text = json.dumps([pipeline, content], sort_keys=True, default=str)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]

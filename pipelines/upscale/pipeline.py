@@ -63,6 +63,7 @@ class Upscale:
         encoder = asdict(plan.encoder)
         return {
             "model": plan.model,
+            "chosen": plan.why,
             "network": MODELS[plan.model].title,
             "weights_sha256": plan.weights_sha256,
             "algorithm": plan.algorithm,

@@ -8,6 +8,7 @@ from typing import Literal
 from darkroom.kernels.device import Precision
 from darkroom.pipelines.base import Plan, Segment, split
 from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.upscale.choose import resolve
 from darkroom.pipelines.upscale.models import MODELS, Model
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.video.containers import ContainerPlan, choose_container
@@ -38,6 +39,7 @@ class Machine:
     precision: Precision  # in which the device convolves fastest
     ncnn: bool  # can be imported
     encoders: tuple[str, ...]
+    obstacle: str = "no FlashVSR weights"  # what stands in the way of flashvsr here, "" if nothing does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +68,22 @@ class UpscalePlan(Plan):
     encoder: EncoderSettings
     container: ContainerPlan
 
+    @property
+    def what(self) -> str:
+        """The model, its backend and precision, and why it was taken if it was not named."""
+        return f"{self.model}, {self.backend} {self.precision}" + (f" ({self.why})" if self.why else "")
+
 
 def make_plan(options: Options, facts: VideoFacts, machine: Machine) -> UpscalePlan:
     """Give the plan for one video.
 
     Raises Rejected where the options cannot be met for these facts, Unavailable where this machine cannot.
     """
-    model = MODELS[options.model]
+    choice = resolve(options.model, "backend ncnn is asked for" if options.backend == "ncnn" else "", machine.obstacle)
+    options = options.model_copy(update={"model": choice.model})
+    if choice.model not in MODELS:
+        raise Unavailable(f"model {choice.model}: {machine.obstacle}; set another model")
+    model = MODELS[choice.model]
     backend, precision = choose_backend(options, machine)
     passes, width, height = enlarge(options, facts, model)
     encoder, warnings = choose_encoder(options, facts, machine.encoders, width, height)
@@ -92,6 +103,7 @@ def make_plan(options: Options, facts: VideoFacts, machine: Machine) -> UpscaleP
         part_suffix=".mp4",
         result_suffix=container.suffix,
         warnings=warnings + container.warnings,
+        why=choice.why,
         algorithm=ALGORITHM,
         facts=facts,
         model=model.name,

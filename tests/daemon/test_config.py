@@ -192,7 +192,11 @@ def entries() -> Iterator[tuple[str, type[BaseModel], str, int]]:
             yield from ((f"{name}.{key}", inner, key, 2) for key in inner.model_fields)
     yield from ((f"folders.{key}", Folder, key, 4) for key in Folder.model_fields)
     options = pipelines.options_of("upscale")
-    yield from ((f"options.{key}", options, key, 6) for key in options.model_fields)
+    for name in options.model_fields:
+        yield f"options.{name}", options, name, 6
+        inner = options.model_fields[name].annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from ((f"options.{name}.{key}", inner, key, 8) for key in inner.model_fields)
 
 
 def explained(path: str, name: str, column: int) -> tuple[str, str, bool]:
@@ -203,6 +207,8 @@ def explained(path: str, name: str, column: int) -> tuple[str, str, bool]:
         start = lines.index(f"{top}:")
     if top == "options":
         start = lines.index("    options:")
+        if path.count(".") == 2:
+            start = lines.index(f"      {path.split('.')[1]}:", start)
     key = re.compile(rf" {{{column}}}(# )?{name}:( (?P<value>.*))?$")
     for number in range(start + (column > 0), len(lines)):
         if found := key.match(lines[number].replace("  - ", "    ", 1)):
@@ -244,5 +250,5 @@ def read_as(model: type[BaseModel], name: str, text: str) -> Any:
 def bounds(schema: dict[str, Any]) -> Iterator[str]:
     """Yield the bounds and choices of a field, as config.yaml should spell them."""
     for part in (schema, *schema.get("anyOf", ())):
-        yield from (f"{part[key]:g}" for key in ("minimum", "maximum", "exclusiveMinimum") if key in part)
-        yield from (str(choice) for choice in part.get("enum", ()))
+        yield from (f"{part[key]:.12g}" for key in ("minimum", "maximum", "exclusiveMinimum") if key in part)
+        yield from (str(choice).lower() if isinstance(choice, bool) else str(choice) for choice in part.get("enum", ()))

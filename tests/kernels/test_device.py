@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from darkroom.kernels.device import DTYPES, fast_precision
+from darkroom.kernels.device import DTYPES, describe, fast_precision, matmul_rate
 
 
 def test_a_cpu_gets_bf16_only_where_it_has_the_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +21,44 @@ def test_this_machine_convolves_in_the_precision_it_is_given() -> None:
     dtype = DTYPES[fast_precision("cpu")]
     x, w = torch.rand(1, 3, 8, 8, dtype=dtype), torch.rand(4, 3, 3, 3, dtype=dtype)
     assert torch.nn.functional.conv2d(x, w).dtype == dtype
+
+
+def test_a_cpu_is_described_by_its_name_threads_and_memory() -> None:
+    device = describe("cpu")
+    assert (device.kind, device.capability) == ("cpu", (0, 0))
+    assert device.name.endswith(f"{torch.get_num_threads()} threads")
+    assert 0 < device.free_bytes <= device.total_bytes
+
+
+def test_a_system_without_proc_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    device = describe("cpu")
+    assert device.free_bytes == device.total_bytes // 2
+    assert device.name
+
+
+def test_the_rate_counts_two_operations_for_each_multiply_add(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("darkroom.kernels.device._seconds_of_matmul", lambda a, b: 0.25)
+    assert matmul_rate("cpu", "fp32") == pytest.approx(2 * 1024**3 / 0.25 / 1e12)
+
+
+def test_a_pause_of_the_machine_does_not_decide_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([9.0, 9.0, 0.1, 0.1, 5.0])
+    monkeypatch.setattr("darkroom.kernels.device._seconds_of_matmul", lambda a, b: next(seconds))
+    assert matmul_rate("cpu", "fp32", budget_s=0.0) == pytest.approx(2 * 1024**3 / 0.1 / 1e12)
+
+
+def test_this_machine_is_measured() -> None:
+    assert 1e-4 < matmul_rate("cpu", "fp32", budget_s=0.0) < 1e3
+
+
+@pytest.mark.gpu
+def test_a_card_is_described_and_measured() -> None:
+    device = describe("cuda")
+    assert device.kind == "cuda"
+    assert device.capability >= (3, 0)
+    assert 0 < device.free_bytes <= device.total_bytes
+    assert matmul_rate("cuda", "fp16", budget_s=0.1) > 1

@@ -74,3 +74,9 @@ def test_the_same_plan_of_another_pipeline_has_another_fingerprint() -> None:
 
 def test_a_source_whose_name_is_not_text_has_a_fingerprint() -> None:
     assert fingerprint("upscale", film(source=Path("\udcff.mkv")))
+
+
+def test_words_about_a_plan_are_no_part_of_it() -> None:
+    assert film(why="auto: no weights") == film()
+    assert fingerprint("upscale", film(why="auto: no weights")) == fingerprint("upscale", film())
+    assert film(why="auto: no weights").what == "auto: no weights"

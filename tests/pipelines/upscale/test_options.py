@@ -34,3 +34,9 @@ def test_reading_the_options_loads_neither_torch_nor_av() -> None:
     )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_ncnn_is_refused_for_flashvsr_but_not_for_auto() -> None:
+    with pytest.raises(ValidationError, match="embedded models only"):
+        Options(backend="ncnn", model="flashvsr")
+    assert Options(backend="ncnn").model == "auto"
