@@ -13,6 +13,11 @@ def reference(name: str) -> dict[str, Shape]:
     return {key: tuple(tensor.shape) for key, tensor in weights(name).items()}
 
 
+def read(text_tokens: int) -> Architecture:
+    dit, lq, decoder, vae = map(reference, ("dit", "lq", "tcd", "vae"))
+    return of_shapes(dit, lq, decoder, vae, heads=config()["heads"], text_tokens=text_tokens)
+
+
 # Counted by instantiating the reference modules at the published widths.
 @pytest.mark.parametrize(
     ("role", "tensors", "numbers"),
@@ -37,7 +42,7 @@ def test_the_published_transformer_has_the_digest_of_names_by_which_it_is_known(
 
 
 def test_an_architecture_is_read_off_its_shapes() -> None:
-    found = of_shapes(*map(reference, ("dit", "lq", "tcd", "vae")), heads=config()["heads"], text_tokens=24)
+    found = read(text_tokens=24)
     assert found == Architecture(
         width=config()["dim"],
         heads=config()["heads"],
@@ -53,14 +58,12 @@ def test_an_architecture_is_read_off_its_shapes() -> None:
 
 
 def test_names_and_shapes_are_those_of_the_reference() -> None:
-    shapes = {
-        role: reference(name) for role, name in (("dit", "dit"), ("lq", "lq"), ("decoder", "tcd"), ("vae", "vae"))
-    }
-    tokens = golden("constants")["context"].shape[1]
-    architecture = of_shapes(*shapes.values(), heads=config()["heads"], text_tokens=tokens)
+    architecture = read(text_tokens=golden("constants")["context"].shape[1])
     expected = {str(role): keys for role, keys in expected_keys(architecture).items()}
     assert expected.pop("prompt") == {"": tuple(golden("constants")["context"].shape)}
-    assert expected == shapes
+    assert expected == {
+        role: reference(name) for role, name in (("dit", "dit"), ("lq", "lq"), ("decoder", "tcd"), ("vae", "vae"))
+    }
 
 
 def test_it_is_its_own_inverse_and_heads_follow_from_the_width() -> None:
