@@ -6,6 +6,7 @@ N tokens of a chunk (f latent frames of h x w tokens), D width, d of one head. E
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -58,11 +59,10 @@ class Block:
 
     def on(self, device: torch.device) -> "Block":
         """Give this block on `device`, itself if it is there."""
-        return (
-            self
-            if self.q_norm.device == device
-            else Block(**{f.name: _on(getattr(self, f.name), device) for f in fields(self)})
-        )
+        if self.q_norm.device == device:
+            return self
+        moved: dict[str, Any] = {field.name: _on(getattr(self, field.name), device) for field in fields(self)}
+        return Block(**moved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,13 +188,13 @@ def denoise(
 def cross(block: Block, ops: Ops, h: Tensor) -> Tensor:
     """Attend from the tokens h [N, D] to the prompt: [N, D]."""
     q = ops.rms_norm(block.cross_q(h), block.cross_norm)
-    attended = ops.dense(q.unflatten(-1, block.cross_k.shape[1:]), block.cross_k, block.cross_v)
+    attended = ops.dense(q.view(-1, *block.cross_k.shape[1:]), block.cross_k, block.cross_v)
     return block.cross_o(attended.flatten(1))
 
 
 def feed_forward(block: Block, h: Tensor) -> Tensor:
     """Map the tokens h [N, D] through the wide layer, some thousands at a time: that layer is 6 times as wide as D."""
-    return torch.cat([block.down(F.gelu(block.up(rows), approximate="tanh")) for rows in h.split(FFN_ROWS)])
+    return torch.cat([block.down(F.gelu(block.up(rows), approximate="tanh")) for rows in torch.split(h, FFN_ROWS)])
 
 
 def _block(w: Weights, at: str, t_mod: Tensor, text: Tensor, heads: int) -> Block:
@@ -210,8 +210,8 @@ def _block(w: Weights, at: str, t_mod: Tensor, text: Tensor, heads: int) -> Bloc
         o=_linear(w, f"{at}self_attn.o"),
         cross_q=_linear(w, f"{at}cross_attn.q"),
         cross_norm=w[f"{at}cross_attn.norm_q.weight"],
-        cross_k=k.unflatten(-1, (heads, -1)),
-        cross_v=from_text["v"].unflatten(-1, (heads, -1)),
+        cross_k=rearrange(k, "t (a d) -> t a d", a=heads),
+        cross_v=rearrange(from_text["v"], "t (a d) -> t a d", a=heads),
         cross_o=_linear(w, f"{at}cross_attn.o"),
         norm3=torch.stack((w[f"{at}norm3.weight"], w[f"{at}norm3.bias"])),
         up=_linear(w, f"{at}ffn.0"),
