@@ -1,7 +1,8 @@
-"""AdaIN in two launches: statistics of all planes in pieces, then one pass that joins them and matches
+"""AdaIN in three launches: statistics of frames and references in pieces, then one pass that matches
 
 Definition: `darkroom.kernels.match_colors`. Bytes: each value is read twice and written once, where separate
-operations pass over it about ten times. The wavelet stays as it is defined: 1 ms of torch beside a step of the net.
+operations pass over it about ten times. The wavelet, which no pipeline takes unasked, stays torch: its 50 passes in
+fp32 come to 5 GB a step at 768 x 1408, some 2 % of the step on a GPU of 3 TB/s.
 """
 
 # mypy: disable-error-code="untyped-decorator"
