@@ -20,7 +20,7 @@ EDGE = FIRST % NEXT  # 5: the chunks of a stream from frame 0 end at frames 8n +
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
+class ChunkRanges:
     """What one step of the stream eats and gives; frames and latents are counted from the stream's start."""
 
     index: int
@@ -34,12 +34,12 @@ class Chunk:
         return self.latents.start
 
 
-def chunk(index: int) -> Chunk:
+def chunk(index: int) -> ChunkRanges:
     """Give chunk `index` (0, 1, …) of a stream: the official schedule, without an end."""
     stop = FIRST + NEXT * index
     start = stop - NEXT if index else 0
     first_latent = (start + STRIDE - 1) // STRIDE  # start = 8i + 13, of latent 4 + 2i
-    return Chunk(
+    return ChunkRanges(
         index=index,
         lq=range(start + AHEAD if index else 0, stop + AHEAD),
         latents=range(first_latent, (stop - 1) // STRIDE + 1),
