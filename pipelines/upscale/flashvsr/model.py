@@ -128,10 +128,13 @@ def develop(model: FlashVSR, latents: Tensor, seen: Tensor, state: StreamState) 
 
 
 def match_colors(model: FlashVSR) -> Callable[[Tensor, Tensor], Tensor]:
-    """Give what brings the colours of frames back to those of the low-quality frames they show."""
+    """Give what brings the colours of frames back to those of the low-quality frames they show, and into [-1, 1].
+
+    "off" leaves frames as they are: a few numbers lie beyond.
+    """
     fixes: dict[ColorFix, Callable[[Tensor, Tensor], Tensor]] = {
         "adain": model.ops.adain,
         "wavelet": model.ops.wavelet,
-        "off": lambda frames, seen: frames.clamp(-1, 1),
+        "off": lambda frames, seen: frames,
     }
     return fixes[model.color_fix]
