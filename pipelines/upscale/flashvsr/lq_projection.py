@@ -12,21 +12,16 @@ from darkroom.kernels.channel_norm import norm_silu
 
 PATCH = 16  # pixels: a token of the DiT is 8 (VAE) x 2 (patch) of them wide
 CLIP = 4  # frames that make the tokens of one latent frame: both convolutions halve the time
-TAPS = 4  # of both kernels in time; 2 of them reach back
+TAPS = 4  # of both kernels in time, two of which reach back; their step is 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A convolution over `taps` frames stacked in channels, and the norm behind it."""
+    """A convolution over frames stacked in channels, and the norm behind it."""
 
-    weight: Tensor  # [O, taps·C, 3, 3], channels last
+    weight: Tensor  # [O, taps·C, 3, 3], channels last; 4 taps, or 2 where those that see the same frame are merged
     bias: Tensor  # [O]
     gamma: Tensor  # [O]
-
-    @property
-    def taps(self) -> int:
-        """Frames that one output sees: 4, or 2 where taps that see the same frame are merged."""
-        return self.weight.shape[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +86,7 @@ def start(model: LQProjection, frame: Tensor) -> LQState:
     if not model.causal:
         return LQState(frames=x[:0], hidden=x.new_empty((0, len(model.first.bias), *x.shape[2:])))
     # The frame stands for itself and for all before it, so both hidden frames are the same one.
-    hidden = _convolve(model.first, _stack(x.expand(TAPS, -1, -1, -1)))
+    hidden = _convolve(model.first, _stack(_bordered(x).expand(TAPS, -1, -1, -1)))
     return LQState(frames=x.repeat(2, 1, 1, 1), hidden=hidden.repeat(2, 1, 1, 1))
 
 
@@ -106,15 +101,15 @@ def project(model: LQProjection, frames: Tensor, state: LQState) -> tuple[Tensor
     x = _patches(model, frames)
     if model.causal:
         x = torch.cat((state.frames, x))
-        hidden = torch.cat((state.hidden, _convolve(model.first, _stack(x))))
-        state = LQState(frames=x[-2:].clone(), hidden=hidden[-2:].clone())
-        y = _convolve(model.second, _stack(hidden))
+        hidden = torch.cat((state.hidden, _convolve(model.first, _stack(_bordered(x)))))
+        state = LQState(frames=x[-2:].clone(), hidden=hidden[-2:].clone())  # views would keep the rest alive
+        y = _convolve(model.second, _stack(_bordered(hidden)))
     else:
         # Each clip as x2 x3 x0 x1 x2 x3: the clip before it is the clip itself.
-        x0, x1, x2, x3 = (x[tap::CLIP] for tap in range(CLIP))
+        x0, x1, x2, x3 = (_bordered(x)[tap::CLIP] for tap in range(CLIP))
         u0 = _convolve(model.first, torch.cat((x2, x3, x0, x1), 1))
         u1 = _convolve(model.first, torch.cat((x0, x1, x2, x3), 1))
-        y = _convolve(model.second, torch.cat((u0, u1), 1))
+        y = _convolve(model.second, _bordered(torch.cat((u0, u1), 1)))
     return F.linear(y.permute(0, 2, 3, 1), model.linear, model.bias), state
 
 
@@ -125,15 +120,19 @@ def _patches(model: LQProjection, frames: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def _bordered(frames: Tensor) -> Tensor:
+    """Give `frames` continued by their outermost pixels, one on each side: once, before each is stacked twice."""
+    return F.pad(frames, (1, 1, 1, 1), mode="replicate")
+
+
 def _stack(frames: Tensor) -> Tensor:
     """Give each four frames, two steps apart, stacked in channels: [T, C, h, w] to [T/2 - 1, 4·C, h, w]."""
     return torch.cat([frames[tap : len(frames) - TAPS + 1 + tap : 2] for tap in range(TAPS)], 1)
 
 
 def _convolve(layer: Layer, stacked: Tensor) -> Tensor:
-    """Give SiLU(norm(convolution)) of stacked frames.
+    """Give SiLU(norm(convolution)) of stacked frames with their border.
 
     A kernel of (taps, 3, 3) over frames is a kernel of (3, 3) over frames stacked in channels: the same sum.
     """
-    padded = F.pad(stacked, (1, 1, 1, 1), mode="replicate")
-    return norm_silu(F.conv2d(padded, layer.weight, layer.bias), layer.gamma)
+    return norm_silu(F.conv2d(stacked, layer.weight, layer.bias), layer.gamma)

@@ -14,10 +14,14 @@ from darkroom.kernels.upsample_conv import merge_taps, upsample_conv, upsample_c
 GROWTH = 4  # frames per latent
 TRIM = 3  # frames that the first latent has too many: it stands for one frame
 SCALE = 8  # pixels per latent pixel
-STRIPPED = 2  # the stage (at 4x) from which on work goes by strips: all tensors before it are small beside one of its
-# Rows that an output row sees above and below itself, in rows of the input; what a strip needs of its neighbours.
+STRIPPED = (
+    2  # the stage, at 4x, from which on work goes by strips: a frame's tensors at 1x and 2x are small beside these
+)
+
+# What a strip needs of its neighbours: input rows that an output row sees above and below itself. Each block is
+# stripped on its own and its input kept whole, so halos never add up, and what it remembers is one slice.
 MEMORY_HALO = 3  # three 3x3 convolutions, one row each
-EXIT_HALO = 2  # three 3x3 convolutions at twice the rows: output row 2y sees 2y-3, which lies in row y-2
+EXIT_HALO = 2  # three 3x3 convolutions at twice the rows: new row 2y sees up to new row 2y - 3, a copy of row y - 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +84,25 @@ def merge(rise: Rise) -> MergedRise:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """The last doubling and two convolutions, frame by frame: the widest tensors by far live only here."""
+
+    rise: Rise | MergedRise
+    convs: tuple[Conv, Conv]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Give the frames [2·T, 3, 2·H, 2·W] for [T, C, H, W]."""
+        return self.convs[1](self.convs[0](self.rise(x).relu_()).relu_())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TCDecoder:
     """The weights, ready to run."""
 
     entry: tuple[Conv, Conv]
-    stages: tuple[tuple[Memory, Memory, Memory], ...]  # at 1x, 2x and 4x the latents' size
-    rises: tuple[Rise | MergedRise, ...]  # one behind each stage
-    exit: tuple[Conv, Conv]
+    stages: tuple[tuple[Memory, ...], ...]  # at 1x, 2x and 4x the latents' size
+    rises: tuple[Rise | MergedRise, ...]  # one between each stage and the next
+    exit: Exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +145,8 @@ def prepare(
     return TCDecoder(
         entry=(conv("1"), conv("3")),
         stages=tuple((memory(i), memory(i + 1), memory(i + 2)) for i in (5, 11, 17)),
-        rises=(rise(9), rise(15), rise(21)),
-        exit=(conv("24"), conv("26")),
+        rises=(rise(9), rise(15)),
+        exit=Exit(rise=rise(21), convs=(conv("24"), conv("26"))),
     )
 
 
@@ -156,12 +172,12 @@ def decode(
     if len(condition) != GROWTH * len(latents) - missing:
         raise ValueError(f"decoder: {len(condition)} frames for {len(latents)} latents, {missing} missing at the start")
     condition = torch.cat((condition[:1].expand(missing, -1, -1, -1), condition))
-    frames = torch.empty_like(condition, dtype=model.entry[0].weight.dtype, memory_format=torch.contiguous_format)
+    frames = model.entry[0].weight.new_empty(condition.shape)
     step = at_once or len(latents)
     for first in range(0, len(latents), step):
         rows = slice(GROWTH * first, GROWTH * (first + step))
         x = _inputs(model, latents[first : first + step], condition[rows])
-        state = _run(model, x, state, strips, frames[rows])
+        frames[rows], state = _run(model, x, state, strips)
     assert state is not None
     return frames[missing:], state
 
@@ -175,40 +191,39 @@ def _inputs(model: TCDecoder, latents: Tensor, condition: Tensor) -> Tensor:
     return x.div_(3).tanh_().mul_(3)
 
 
-def _run(model: TCDecoder, x: Tensor, state: TCState | None, strips: int, out: Tensor) -> TCState:
-    """Write the frames of inputs `x` to `out` and give the state after them."""
+def _run(model: TCDecoder, x: Tensor, state: TCState | None, strips: int) -> tuple[Tensor, TCState]:
+    """Give the frames [4·T, 3, H, W] of inputs [T, 784, h, w], and the state after them."""
     x = model.entry[1](model.entry[0](x).relu_()).relu_()
     last: list[Tensor] = []
-    for number, (stage, rise) in enumerate(zip(model.stages, model.rises, strict=True)):
-        pieces = strips if number >= STRIPPED else 1
+    for number, stage in enumerate(model.stages):
+        x = model.rises[number - 1](x) if number else x
         for block in stage:
             before = state.last[len(last)] if state else torch.zeros_like(x[:1])
             last.append(x[-1:].clone())  # a view would keep all frames alive
-            x = _by_strips(block, (x, before), torch.empty_like(x), pieces, MEMORY_HALO)
-        if number < len(model.stages) - 1:
-            x = rise(x)
-
-    def leave(x: Tensor) -> Tensor:
-        return model.exit[1](model.exit[0](model.rises[-1](x).relu_()).relu_())
-
-    _by_strips(leave, (x,), out, strips, EXIT_HALO)
-    return TCState(last=tuple(last))
+            x = _by_strips(block, (x, before), strips if number >= STRIPPED else 1, MEMORY_HALO)
+    return _by_strips(model.exit, (x,), strips, EXIT_HALO, scale=2), TCState(last=tuple(last))
 
 
-def _by_strips(net: Callable[..., Tensor], inputs: tuple[Tensor, ...], out: Tensor, strips: int, halo: int) -> Tensor:
-    """Write net(*inputs) to `out` and give it, computed in `strips` strips of rows.
+def _by_strips(
+    net: Callable[..., Tensor], inputs: tuple[Tensor, ...], strips: int, halo: int, scale: int = 1
+) -> Tensor:
+    """Give net(*inputs), computed in `strips` strips of rows.
 
-    halo: rows of the inputs that a row of the output sees above and below. A strip takes so many rows of
-          its neighbours and drops what it makes of them; at the picture's own border it takes none, and
-          the net's zero padding falls where it falls for the whole picture.
+    net:   makes `scale` rows of each
+    halo:  rows of the inputs that a row of the output sees above and below. A strip takes so many rows of
+           its neighbours and drops what it makes of them; at the picture's own border it takes none, and
+           the net's zero padding falls where it falls for the whole picture.
     """
+    if strips == 1:
+        return net(*inputs)
     height = inputs[0].shape[-2]
-    scale = out.shape[-2] // height
-    edges = [height * index // strips for index in range(strips + 1)]
-    for top, bottom in itertools.pairwise(edges):
-        if top == bottom:
-            continue
+    out: Tensor | None = None
+    for top, bottom in itertools.pairwise(sorted({height * index // strips for index in range(strips + 1)})):
         first, end = max(0, top - halo), min(height, bottom + halo)
         part = net(*(tensor[:, :, first:end] for tensor in inputs))
+        if out is None:
+            count, channels, _, width = part.shape
+            out = part.new_empty(count, scale * height, width, channels).permute(0, 3, 1, 2)  # channels last
         out[:, :, scale * top : scale * bottom] = part[:, :, scale * (top - first) : scale * (bottom - first)]
+    assert out is not None
     return out

@@ -33,21 +33,23 @@ def decode_tiled(
 
     The result is not that of the whole frame: a tile's attention and borders end at its edge.
     """
-    height, width = latents.shape[-2:]
+    if not (0 < stride[0] <= tile[0] and 0 < stride[1] <= tile[1]):
+        raise ValueError(f"decoder: tiles of {tile} at steps of {stride}; a step must be at most a tile")
+    device, (height, width) = model.mean.device, latents.shape[-2:]
     places = [(y, x) for y in _spans(height, tile[0], stride[0]) for x in _spans(width, tile[1], stride[1])]
     sums: Tensor | None = None
-    weights = torch.zeros(SCALE * height, SCALE * width, device=latents.device)
+    weights = torch.zeros(SCALE * height, SCALE * width, device=device)
     kept = []
-    for index, ((top, bottom), (left, right)) in enumerate(places):
-        state = _moved(states[index], latents.device) if states else None
-        frames, state = decode(model, latents[:, :, top:bottom, left:right], state)
-        kept.append(_moved(state, rest or latents.device))
+    for index, (y, x) in enumerate(places):
+        state = _moved(states[index], device) if states else None
+        frames, state = decode(model, latents[:, :, y[0] : y[1], x[0] : x[1]], state)
+        kept.append(_moved(state, rest or device))
         if sums is None:
-            sums = torch.zeros(*frames.shape[:2], *weights.shape, device=latents.device)
-        rows, columns = slice(SCALE * top, SCALE * bottom), slice(SCALE * left, SCALE * right)
-        mask = torch.minimum(
-            _ramp((top, bottom), height, tile[0] - stride[0])[:, None], _ramp((left, right), width, tile[1] - stride[1])
-        ).to(weights)
+            sums = torch.zeros(*frames.shape[:2], *weights.shape, device=device)
+        mask = torch.minimum(_ramp(y, height, tile[0] - stride[0])[:, None], _ramp(x, width, tile[1] - stride[1])).to(
+            device
+        )
+        rows, columns = slice(SCALE * y[0], SCALE * y[1]), slice(SCALE * x[0], SCALE * x[1])
         sums[:, :, rows, columns] += frames * mask
         weights[rows, columns] += mask
     assert sums is not None
@@ -64,13 +66,13 @@ def _spans(length: int, tile: int, stride: int) -> Iterator[Span]:
 
 def _ramp(span: Span, length: int, overlap: int) -> Tensor:
     """Give the weights of a tile's pixels along one side: rising over the overlap, 1 at the picture's border."""
-    count = SCALE * (span[1] - span[0])
-    weights = torch.ones(count)
-    rise = (torch.arange(SCALE * overlap) + 1) / (SCALE * overlap)
-    if span[0] > 0:
-        weights[: len(rise)] = torch.minimum(weights[: len(rise)], rise[:count])
-    if span[1] < length:
-        weights[-len(rise) :] = torch.minimum(weights[-len(rise) :], rise.flip(0)[-count:])
+    first, end = span
+    rise = ((torch.arange(SCALE * (end - first)) + 1) / (SCALE * overlap)).clamp(max=1)  # without overlap: 1
+    weights = torch.ones_like(rise)
+    if first > 0:
+        weights = torch.minimum(weights, rise)
+    if end < length:
+        weights = torch.minimum(weights, rise.flip(0))
     return weights
 
 

@@ -191,12 +191,13 @@ def decode(model: WanDecoder, latents: Tensor, state: WanState | None) -> tuple[
     returns:  [F, 3, 8·h, 8·w], nominally in [-1, 1], not clamped; F = 4·T, or 4·T - 3 where `state` is
               None, at the start of a stream
     """
+    if not len(latents):
+        raise ValueError("decoder: no latents; give one or more")
     frames = []
     for latent in torch.split(latents, 1):
         found, state = _step(model, latent, state)
         frames.append(found)
-    if state is None:
-        raise ValueError("decoder: no latents")
+    assert state is not None
     return torch.cat(frames), state
 
 
