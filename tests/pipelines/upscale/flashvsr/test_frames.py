@@ -149,6 +149,14 @@ def test_segments_off_scene_beginnings_stream_the_film_s_own_latents(film: tuple
         assert found.drop == min(segment.start, LEAD_IN)
 
 
+@drawn(st.integers(16, 400), st.integers(1, 5000))
+def test_boundaries_are_the_chunk_edges_nearest_to_an_even_division(size: int, frames: int) -> None:
+    found = boundaries(frames, size)
+    parts = max(1, frames // size)
+    assert len(found) == parts - 1
+    assert all(abs(edge - frames * (index + 1) // parts) <= NEXT // 2 for index, edge in enumerate(found))
+
+
 @drawn(st.integers(64, 400), st.integers(1, 5000), st.randoms())
 def test_segments_keep_about_their_size(size: int, frames: int, random: Any) -> None:
     cuts = sorted(random.sample(range(frames), min(frames, frames // 40)))
