@@ -89,14 +89,14 @@ def expected_keys(a: Architecture) -> dict[Role, dict[str, Shape]]:
     """Give name and shape of every tensor of each file, under the official names.
 
     Of the large decoder's file those are given that decode (`decoder.*`, `conv2.*`): the rest of it is not used.
-    The prompt is one tensor without a name.
+    The prompt is one tensor; its published file has no name for it.
     """
     return {
         "dit": dict(_dit(a)),
         "lq": dict(_lq(a)),
         "decoder": dict(_decoder(a)),
         "vae": dict(_vae(a.vae_base)),
-        "prompt": {"": (1, a.text_tokens, a.text_width)},
+        "prompt": {"prompt": (1, a.text_tokens, a.text_width)},
     }
 
 

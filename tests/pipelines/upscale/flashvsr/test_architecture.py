@@ -60,7 +60,7 @@ def test_an_architecture_is_read_off_its_shapes() -> None:
 def test_names_and_shapes_are_those_of_the_reference() -> None:
     architecture = read(text_tokens=golden("constants")["context"].shape[1])
     expected = {str(role): keys for role, keys in expected_keys(architecture).items()}
-    assert expected.pop("prompt") == {"": tuple(golden("constants")["context"].shape)}
+    assert expected.pop("prompt") == {"prompt": tuple(golden("constants")["context"].shape)}
     assert expected == {
         role: reference(name) for role, name in (("dit", "dit"), ("lq", "lq"), ("decoder", "tcd"), ("vae", "vae"))
     }

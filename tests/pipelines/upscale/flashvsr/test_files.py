@@ -50,11 +50,14 @@ def refusal(folder: Path, version: Version = "auto") -> str:
 
 
 @pytest.mark.parametrize(("variant", "decoder"), [("tiny", "decoder"), ("tiny-long", "decoder"), ("full", "vae")])
-def test_a_set_is_found_with_the_files_its_variant_reads(tmp_path: Path, variant: Any, decoder: str) -> None:
+def test_a_set_is_found_with_the_files_its_variant_reads(tmp_path: Path, variant: Any, decoder: Role) -> None:
     place = lay(tmp_path / "flashvsr-v1.1", *NAMES)
     found = find(tmp_path, "auto", variant)
     assert {file.role: file.path.name for file in found.files} == {
-        role: NAMES[role] for role in ("dit", "lq", decoder, "prompt")
+        "dit": NAMES["dit"],
+        "lq": NAMES["lq"],
+        decoder: NAMES[decoder],
+        "prompt": NAMES["prompt"],
     }
     assert all(file.sha256 == digests.known(place / file.path.name) == file.source_sha256 for file in found.files)
     assert (found.version, found.causal, found.warnings) == ("1.1", True, ())

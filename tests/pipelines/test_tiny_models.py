@@ -1,0 +1,65 @@
+"""Tiny models: the published layouts, small, and the same bytes for the same seed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from darkroom.pipelines.tiny_models import TINY, make, write
+from darkroom.pipelines.upscale.flashvsr.files import NAMES, find
+from darkroom.pipelines.upscale.flashvsr.weights import load
+
+TINY_BYTES = 12_000_000  # of one version
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    command = [sys.executable, "-P", "-m", "darkroom.pipelines.tiny_models", str(folder)]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    assert said.splitlines() == [f"{folder}/flashvsr-v1", f"{folder}/flashvsr-v1.1"]
+    return folder
+
+
+@pytest.mark.parametrize("version", ["1", "1.1"])
+@pytest.mark.parametrize("variant", ["tiny", "full"])
+def test_they_are_found_and_load_as_the_published_ones_do(models: Path, version: str, variant: str) -> None:
+    found = load(find(models, version, variant))  # type: ignore[arg-type]
+    wide = found.architecture
+    assert (wide.width, wide.heads, wide.layers, wide.text_tokens) == (256, 2, 2, 512)
+    assert wide.width // wide.heads == 128
+    assert wide == TINY or variant == "tiny" or found.decoder is None
+
+
+def test_containers_and_types_are_the_published_ones(models: Path) -> None:
+    place = models / "flashvsr-v1.1"
+    assert {path.name for path in place.iterdir() if path.suffix != ".json"} == set(NAMES.values())
+    assert {tensor.dtype for tensor in load_file(place / NAMES["dit"]).values()} == {torch.float32}
+    lq = torch.load(place / NAMES["lq"], weights_only=True)
+    assert {tensor.dtype for tensor in lq.values()} == {torch.bfloat16}
+    prompt = torch.load(place / NAMES["prompt"], weights_only=True)
+    assert (prompt.dtype, tuple(prompt.shape)) == (torch.bfloat16, (1, TINY.text_tokens, TINY.text_width))
+
+
+def test_they_are_small(models: Path) -> None:
+    for place in models.iterdir():
+        assert sum(path.stat().st_size for path in place.iterdir()) < TINY_BYTES
+
+
+def test_equal_seeds_give_equal_bytes_and_versions_differ(models: Path, tmp_path: Path) -> None:
+    again, other = write(tmp_path / "again", "1.1"), write(tmp_path / "other", "1.1", seed=1)
+    for name in NAMES.values():
+        data = (models / "flashvsr-v1.1" / name).read_bytes()
+        assert data == (again / name).read_bytes()
+        assert data != (other / name).read_bytes()
+        assert data != (models / "flashvsr-v1" / name).read_bytes()
+
+
+def test_a_layer_keeps_what_passes_through_it_about_as_large_as_it_was() -> None:
+    numbers = torch.Generator().manual_seed(1)
+    weight = make("conv1.weight", (64, 768, 4, 3, 3), numbers)
+    spread = (weight.flatten(1) @ torch.randn(768 * 36, generator=numbers)).std()
+    assert 0.7 < float(spread) < 1.4
