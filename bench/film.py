@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from darkroom.kernels.color import to_planes, to_rgb
-from darkroom.pipelines.upscale.enlarge import colors, enlarged, load
+from darkroom.pipelines.upscale.enlarge import load, passed
+from darkroom.pipelines.upscale.pictures import colors, fitted
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.pipeline import Upscale
 from darkroom.pipelines.video.encode import PartWriter
@@ -34,7 +35,7 @@ class Film:
         plan = self.plan
         nets = load(plan.model, plan.backend, plan.precision, "cpu", plan.sizes.passes, torch.get_num_threads())
         with torch.inference_mode():
-            return [enlarged(nets, rgb, plan.sizes) for rgb in self._rgb]
+            return [fitted(passed(nets, rgb), plan.sizes) for rgb in self._rgb]
 
     def whole(self) -> Path:
         """Do what a job does, from the probe to the joined result, and return the result."""

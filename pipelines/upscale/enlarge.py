@@ -1,63 +1,61 @@
-"""From the planes of a source's pictures to the planes of the result's: the seam where a model plugs in."""
+"""The embedded models at work: every picture enlarged alone, in as many passes as it takes"""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
-from darkroom.kernels.color import YUV, to_planes, to_rgb
 from darkroom.kernels.device import Precision
-from darkroom.kernels.resize import resize
+from darkroom.pipelines.base import Segment
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale import nets
-from darkroom.pipelines.upscale.plan import Backend, Sizes, UpscalePlan
+from darkroom.pipelines.upscale.pictures import Planes, colors, planes_of, rgb_of
+from darkroom.pipelines.upscale.plan import Backend, UpscalePlan
 
 log = logging.getLogger(__name__)
 
-Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
-Enlarge = Callable[[Iterable[Planes]], Iterator[Planes]]
-"""Pictures in, as many pictures out, in order. A net that looks at one frame maps them one by one; a
-streaming one may hold some back, as long as the last call for a result finds them all."""
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameByFrame:
+    """Enlarges pictures as `plan` says, each alone."""
 
-def frame_by_frame(plan: UpscalePlan, device: str) -> Enlarge:
-    """Give what enlarges pictures as `plan` says, each alone. Raises Unavailable if the model cannot be loaded."""
-    loaded = load(plan.model, plan.backend, plan.precision, device, plan.sizes.passes, torch.get_num_threads())
-    source, result = colors(plan)
+    plan: UpscalePlan
+    device: str
+    nets: tuple[nets.Net, ...]
 
-    def run(pictures: Iterable[Planes]) -> Iterator[Planes]:
+    def reads(self, segment: Segment) -> range:
+        """Give the segment's own frames."""
+        return range(segment.start, segment.stop)
+
+    def __call__(self, segment: Segment, pictures: Iterable[Planes], scratch: Path) -> Iterator[Planes]:
+        """Yield the enlarged pictures."""
+        source, result = colors(self.plan)
         for planes in pictures:
-            on_device = tuple(torch.from_numpy(plane).to(device) for plane in planes)
             with torch.inference_mode():
-                rgb = enlarged(loaded, to_rgb((on_device[0], on_device[1], on_device[2]), source), plan.sizes)
-                y, u, v = to_planes(rgb, result)
-            yield y.cpu().numpy(), u.cpu().numpy(), v.cpu().numpy()
+                rgb = passed(self.nets, rgb_of(planes, source, self.device))
+                yield planes_of(rgb, self.plan.sizes, result)
 
-    return run
+    def lighten(self) -> bool:
+        """Say that it cannot be: strips are as small as they get."""
+        return False
 
 
-def enlarged(loaded: tuple[nets.Net, ...], rgb: Tensor, sizes: Sizes) -> Tensor:
-    """Give `rgb` [1, 3, H, W] after all passes, brought to size and padded: [1, 3, padded height, padded width]."""
+def frame_by_frame(plan: UpscalePlan, device: str) -> FrameByFrame:
+    """Load what `plan` needs. Raises Unavailable if the model cannot be loaded."""
+    loaded = load(plan.model, plan.backend, plan.precision, device, plan.sizes.passes, torch.get_num_threads())
+    return FrameByFrame(plan=plan, device=device, nets=loaded)
+
+
+def passed(loaded: tuple[nets.Net, ...], rgb: Tensor) -> Tensor:
+    """Give `rgb` [1, 3, H, W] after all passes."""
     for net in loaded:
         rgb = net(rgb)
-    rgb = resize(rgb, sizes.height, sizes.width)
-    right, below = sizes.padded_width - sizes.width, sizes.padded_height - sizes.height
-    return F.pad(rgb, (0, right, 0, below), mode="replicate") if right or below else rgb
-
-
-def colors(plan: UpscalePlan) -> tuple[YUV, YUV]:
-    """Give how the source's planes and the result's are meant: the same, but for the chroma layout."""
-    facts = plan.facts
-    return (
-        YUV(layout=facts.pixel_format, matrix=facts.matrix, full_range=facts.full_range),
-        YUV(layout=plan.encoder.pixel_format, matrix=facts.matrix, full_range=plan.encoder.full_range),
-    )
+    return rgb
 
 
 @lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with another model replaces it

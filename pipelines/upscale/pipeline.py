@@ -1,28 +1,34 @@
 """The pipeline `upscale`: a video in, the same video larger out."""
 
-import logging
+import gc
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from darkroom.kernels.device import fast_precision
+import torch
+
+from darkroom.kernels.device import describe
 from darkroom.pipelines.base import Process, Segment, Site, Tick
+from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.ahead import ahead
-from darkroom.pipelines.upscale.enlarge import Enlarge, Planes, frame_by_frame
+from darkroom.pipelines.upscale.enlarge import frame_by_frame
+from darkroom.pipelines.upscale.flashvsr.cuts import find_cuts
+from darkroom.pipelines.upscale.flashvsr.enlarge import Streamed
+from darkroom.pipelines.upscale.flashvsr.files import find
+from darkroom.pipelines.upscale.flashvsr.load import load, told
+from darkroom.pipelines.upscale.machine import survey
 from darkroom.pipelines.upscale.models import MODELS
 from darkroom.pipelines.upscale.options import Options
-from darkroom.pipelines.upscale.plan import Machine, UpscalePlan, make_plan
-from darkroom.pipelines.video.encode import PartWriter, available_encoders
+from darkroom.pipelines.upscale.pictures import Enlarge, source_planes
+from darkroom.pipelines.upscale.plan import UpscalePlan, make_plan, wanted_cuts
+from darkroom.pipelines.video.encode import PartWriter
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.join import join
 from darkroom.pipelines.video.probe import probe
-from darkroom.pipelines.video.read import read
-
-log = logging.getLogger(__name__)
 
 DECODED_AHEAD, ENLARGED_AHEAD = 8, 4  # pictures waiting between the stages: memory is bounded, not the length
 
@@ -35,23 +41,19 @@ class Upscale:
     site: Site = field(default_factory=Site)
 
     def probe(self, source: Path) -> VideoFacts:
-        """Read the facts of `source`. Raises Rejected."""
-        return probe(source)
+        """Read the facts of `source`, and for a streaming model where scenes begin. Raises Rejected, Unavailable."""
+        facts = probe(source)
+        edges = wanted_cuts(self.options, facts, survey(self.options, self.site))
+        return replace(facts, cuts=find_cuts(facts, edges)) if edges else facts
 
     def plan(self, facts: VideoFacts) -> UpscalePlan:
         """Decide everything, for this machine. Raises Rejected, Unavailable."""
-        machine = Machine(
-            device=self.site.device,
-            precision=fast_precision(self.site.device),
-            ncnn=find_spec("ncnn") is not None,
-            encoders=available_encoders(),
-        )
-        return make_plan(self.options, facts, machine)
+        return make_plan(self.options, facts, survey(self.options, self.site))
 
     @contextmanager
     def open(self, plan: UpscalePlan) -> Iterator[Process]:
         """Load the model, or find it still loaded, and yield what makes parts. Raises Unavailable."""
-        yield partial(process, plan, frame_by_frame(plan, self.site.device))
+        yield partial(process, plan, enlarger(plan, self.options, self.site))
 
     def join(self, plan: UpscalePlan, parts: Sequence[Path], out: Path) -> None:
         """Write the result: the parts in order, and all else the source holds."""
@@ -64,7 +66,8 @@ class Upscale:
         return {
             "model": plan.model,
             "chosen": plan.why,
-            "network": MODELS[plan.model].title,
+            "network": MODELS[plan.model].title if plan.flash is None else f"FlashVSR {plan.flash.version}",
+            **({"flashvsr": asdict(plan.flash)} if plan.flash else {}),
             "weights_sha256": plan.weights_sha256,
             "algorithm": plan.algorithm,
             "backend": plan.backend,
@@ -90,32 +93,50 @@ class Upscale:
         }
 
 
+def enlarger(plan: UpscalePlan, options: Options, site: Site) -> Enlarge:
+    """Give what enlarges pictures as `plan` says, its weights loaded or found still loaded. Raises Unavailable."""
+    if plan.flash is None:
+        return frame_by_frame(plan, site.device)
+    weights = find(site.models, plan.flash.version, plan.flash.variant)
+    model = load(weights, plan.flash.attention, plan.precision, site.device)
+    device = describe(site.device)
+    return Streamed(plan, plan.flash, told(model, plan.flash), device, options.memory, Learned(site.learned))
+
+
 def process(
     plan: UpscalePlan, enlarge: Enlarge, segment: Segment, previous: Path | None, out: Path, tick: Tick
 ) -> None:
+    """Write the part of `segment`; where the device runs out of memory, again in a way that needs less.
+
+    `previous` is not read: segments are independent. Raises Unavailable where no way is left.
+    """
+    while True:
+        try:
+            return write_part(plan, enlarge, segment, out, tick)
+        except torch.OutOfMemoryError as error:
+            failure = " ".join(str(error).split())
+        # Here the error is gone, and with it the frames of its traceback that held tensors.
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if not enlarge.lighten():
+            raise Unavailable(f"{plan.facts.source.name}: out of memory: {failure}")
+
+
+def write_part(plan: UpscalePlan, enlarge: Enlarge, segment: Segment, out: Path, tick: Tick) -> None:
     """Write the part of `segment`: decoding and the model each run ahead of the encoder in their own thread.
 
     The encoder runs in the caller's thread, and so does `tick`: what it raises unwinds from here, and
-    when this returns or raises, both threads have ended. `previous` is not read: segments are independent.
+    when this returns or raises, both threads have ended.
     """
+    done = segment.start
     with (
-        closing(ahead(source_planes(plan.facts, segment), DECODED_AHEAD)) as pictures,
-        closing(ahead(enlarge(pictures), ENLARGED_AHEAD)) as results,
+        closing(ahead(source_planes(plan.facts, enlarge.reads(segment)), DECODED_AHEAD)) as pictures,
+        closing(ahead(enlarge(segment, pictures, out.parent), ENLARGED_AHEAD)) as results,
         PartWriter(out, plan.facts, plan.encoder, segment.start) as writer,
     ):
-        for done, planes in enumerate(results, segment.start + 1):
-            writer.write(planes)
+        for planes in results:
+            if planes is not None:
+                writer.write(planes)
+                done += 1
             tick(done)
-
-
-def source_planes(facts: VideoFacts, segment: Segment) -> Iterator[Planes]:
-    """Yield the planes of each picture of `segment`, and say at the end if some could not be decoded."""
-    repeated = 0
-    for picture in read(facts, segment.start, segment.stop):
-        repeated += picture.repeated
-        yield picture.planes
-    if repeated:
-        log.warning(
-            "%s: %d of frames %d to %d cannot be decoded; the picture before is shown instead",
-            *(facts.source.name, repeated, segment.start, segment.stop - 1),
-        )

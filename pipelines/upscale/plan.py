@@ -9,6 +9,10 @@ from darkroom.kernels.device import Precision
 from darkroom.pipelines.base import Plan, Segment, split
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.upscale.choose import resolve
+from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
+from darkroom.pipelines.upscale.flashvsr.files import Weights
+from darkroom.pipelines.upscale.flashvsr.plan import OWN_SCALE, SCALES, FlashPlan, cut_into, edges, flash_plan
+from darkroom.pipelines.upscale.flashvsr.plan import seconds_per_frame as flash_seconds
 from darkroom.pipelines.upscale.models import MODELS, Model
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.video.containers import ContainerPlan, choose_container
@@ -32,6 +36,16 @@ Backend = Literal["torch", "ncnn"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Flash:
+    """What FlashVSR finds on the machine."""
+
+    weights: Weights
+    architecture: Architecture
+    precision: Precision  # in which the device runs it fastest
+    pace: float  # 10¹² operations a second of large matrices in that precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
     """What the plan may ask of the machine."""
 
@@ -39,7 +53,8 @@ class Machine:
     precision: Precision  # in which the device convolves fastest
     ncnn: bool  # can be imported
     encoders: tuple[str, ...]
-    obstacle: str = "no FlashVSR weights"  # what stands in the way of flashvsr here, "" if nothing does
+    flash: Flash | None = None
+    obstacle: str = "no FlashVSR weights"  # what stands in the way of taking flashvsr unasked, "" if nothing does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +82,7 @@ class UpscalePlan(Plan):
     sizes: Sizes
     encoder: EncoderSettings
     container: ContainerPlan
+    flash: FlashPlan | None = None  # of the model flashvsr
 
     @property
     def what(self) -> str:
@@ -79,13 +95,9 @@ def make_plan(options: Options, facts: VideoFacts, machine: Machine) -> UpscaleP
 
     Raises Rejected where the options cannot be met for these facts, Unavailable where this machine cannot.
     """
-    choice = resolve(options.model, "backend ncnn is asked for" if options.backend == "ncnn" else "", machine.obstacle)
-    options = options.model_copy(update={"model": choice.model})
-    if choice.model not in MODELS:
-        raise Unavailable(f"model {choice.model}: {machine.obstacle}; set another model")
-    model = MODELS[choice.model]
+    options, why = settled(options, machine)
     backend, precision = choose_backend(options, machine)
-    passes, width, height = enlarge(options, facts, model)
+    passes, width, height = enlarge(options, facts)
     encoder, warnings = choose_encoder(options, facts, machine.encoders, width, height)
     sizes = pad(passes, width, height, encoder.pixel_format)
     if (sizes.padded_width, sizes.padded_height) != (width, height):
@@ -96,25 +108,33 @@ def make_plan(options: Options, facts: VideoFacts, machine: Machine) -> UpscaleP
         )
     container = choose_container(options, facts, encoder)
     kind = machine.device.partition(":")[0]
-    work_s = seconds_per_frame(model, passes, facts, GMACS[kind, precision])
+    parts = segments(options, facts, machine)
     return UpscalePlan(
         unit="frame",
-        segments=segments(options, facts.frames, work_s),
+        segments=parts,
         part_suffix=".mp4",
         result_suffix=container.suffix,
         warnings=warnings + container.warnings,
-        why=choice.why,
+        why=why,
         algorithm=ALGORITHM,
         facts=facts,
-        model=model.name,
-        weights_sha256=model.sha256,
+        model=options.model,
+        weights_sha256=weights_sha256(options, machine),
         backend=backend,
         precision=precision,
         device_kind=kind,
         sizes=sizes,
         encoder=encoder,
         container=container,
+        flash=flash_part(options, facts, machine, passes, parts),
     )
+
+
+def settled(options: Options, machine: Machine) -> tuple[Options, str]:
+    """Give `options` with a model in place of auto, and why that one, "" where it was named."""
+    built_in = "backend ncnn is asked for" if options.backend == "ncnn" else ""
+    choice = resolve(options.model, built_in, machine.obstacle)
+    return options.model_copy(update={"model": choice.model}), choice.why
 
 
 def choose_backend(options: Options, machine: Machine) -> tuple[Backend, Precision]:
@@ -125,6 +145,10 @@ def choose_backend(options: Options, machine: Machine) -> tuple[Backend, Precisi
     Raises Unavailable if what was asked for is not here.
     """
     cuda = machine.device.startswith("cuda")
+    if options.model == "flashvsr":
+        if machine.flash is None:
+            raise Unavailable(f"model flashvsr: {machine.obstacle}; set another model")
+        return "torch", machine.flash.precision if options.precision == "auto" else options.precision
     if options.backend == "ncnn" and cuda:
         raise Unavailable(f"backend ncnn: computes on the CPU, not on {machine.device}; set backend: auto")
     if options.backend == "ncnn" and not machine.ncnn:
@@ -140,7 +164,31 @@ def choose_backend(options: Options, machine: Machine) -> tuple[Backend, Precisi
     return "torch", precision
 
 
-def enlarge(options: Options, facts: VideoFacts, model: Model) -> tuple[tuple[int, ...], int, int]:
+def flash_part(
+    options: Options, facts: VideoFacts, machine: Machine, passes: tuple[int, ...], parts: tuple[Segment, ...]
+) -> FlashPlan | None:
+    """Give what FlashVSR is to do, None for any other model."""
+    if options.model != "flashvsr" or machine.flash is None:
+        return None
+    return flash_plan(
+        options.flashvsr,
+        options.memory,
+        facts,
+        version=machine.flash.weights.version,
+        architecture=machine.flash.architecture,
+        scale=passes[0],
+        parts=parts,
+    )
+
+
+def weights_sha256(options: Options, machine: Machine) -> str:
+    """Give the digest that names the weights."""
+    return (
+        machine.flash.weights.sha256 if options.model == "flashvsr" and machine.flash else MODELS[options.model].sha256
+    )
+
+
+def enlarge(options: Options, facts: VideoFacts) -> tuple[tuple[int, ...], int, int]:
     """Give the passes of the net, and the width and height they (and a reduction after them) lead to.
 
     `target_height` counts lines as seen: of a picture lying on its side, the columns as stored. The
@@ -148,9 +196,13 @@ def enlarge(options: Options, facts: VideoFacts, model: Model) -> tuple[tuple[in
     Raises Rejected if there is nothing to enlarge, or too much.
     """
     width, height = facts.width, facts.height
+    flash = options.model == "flashvsr"
+    scales, own, largest = (
+        (SCALES, OWN_SCALE, OWN_SCALE) if flash else (MODELS[options.model].scales, 2, LARGEST_FACTOR)
+    )
     if options.target_height is None:
-        factor = Fraction(options.scale or 2)
-        return passes(factor, model.scales), int(width * factor), int(height * factor)
+        factor = Fraction(options.scale or own)
+        return passes(factor, scales), int(width * factor), int(height * factor)
     lying = facts.rotation in (90, 270)
     lines = width if lying else height
     factor = Fraction(options.target_height, lines)
@@ -159,14 +211,14 @@ def enlarge(options: Options, facts: VideoFacts, model: Model) -> tuple[tuple[in
         raise Rejected(
             f"{name}: has {lines} lines, {options.target_height} are asked for: nothing to do; raise target_height"
         )
-    if factor > LARGEST_FACTOR:
+    if factor > largest:
         raise Rejected(
-            f"{name}: {options.target_height} lines from {lines} is more than {LARGEST_FACTOR} times;"
-            f" lower target_height to {LARGEST_FACTOR * lines}"
+            f"{name}: {options.target_height} lines from {lines} is more than {largest} times;"
+            f" lower target_height to {largest * lines}"
         )
     across = 2 * round((height if lying else width) * factor / 2)
     size = (options.target_height, across) if lying else (across, options.target_height)
-    return passes(factor, model.scales), *size
+    return passes(factor, scales), *size
 
 
 def passes(factor: Fraction, scales: tuple[int, ...]) -> tuple[int, ...]:
@@ -199,7 +251,27 @@ def seconds_per_frame(model: Model, passes: tuple[int, ...], facts: VideoFacts, 
     return seconds + pixels / 1e6 * ENCODE_S_PER_MEGAPIXEL
 
 
-def segments(options: Options, frames: int, seconds_per_frame: float) -> tuple[Segment, ...]:
-    """Cut the frames into segments of about SEGMENT_S of work, or as the options say."""
-    size = options.segment_frames or max(SHORTEST_SEGMENT, round(SEGMENT_S / seconds_per_frame))
-    return split(frames, size)
+def segment_frames(options: Options, facts: VideoFacts, machine: Machine) -> int:
+    """Give the length of a segment: about SEGMENT_S of work, or as the options say."""
+    growth, _, _ = enlarge(options, facts)
+    if options.model == "flashvsr" and machine.flash:
+        found = machine.flash
+        work_s = flash_seconds(options.flashvsr, found.architecture, facts, growth[0], found.pace)
+    else:
+        _, precision = choose_backend(options, machine)
+        work_s = seconds_per_frame(
+            MODELS[options.model], growth, facts, GMACS[machine.device.partition(":")[0], precision]
+        )
+    return options.segment_frames or max(SHORTEST_SEGMENT, round(SEGMENT_S / work_s))
+
+
+def segments(options: Options, facts: VideoFacts, machine: Machine) -> tuple[Segment, ...]:
+    """Cut the frames into segments."""
+    size = segment_frames(options, facts, machine)
+    return cut_into(facts, size) if options.model == "flashvsr" else split(facts.frames, size)
+
+
+def wanted_cuts(options: Options, facts: VideoFacts, machine: Machine) -> tuple[int, ...]:
+    """Give the frames near which it is worth to know where a scene begins: none for models without memory."""
+    options, _ = settled(options, machine)
+    return edges(facts, segment_frames(options, facts, machine)) if options.model == "flashvsr" else ()

@@ -56,6 +56,7 @@ class VideoFacts:
     origin: int  # ticks; the time of the result's zero
     exact_times: bool  # the packets' own times, none repaired: frames can be found by them
     keyframes: tuple[int, ...]  # frames at which decoding can start, ascending; () where none is sure
+    cuts: tuple[int, ...] = ()  # frames known to begin a scene, ascending; only where a pipeline has looked for them
 
     streams: tuple[StreamFacts, ...]  # all others, in the order of the source
     chapters: int

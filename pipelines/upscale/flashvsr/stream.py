@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from darkroom.pipelines.upscale.flashvsr.dit import Sparsity
 from darkroom.pipelines.upscale.flashvsr.frames import Window, chunk
 from darkroom.pipelines.upscale.flashvsr.model import CHANNELS, Chunk, FlashVSR, begin, match_colors, step
 from darkroom.pipelines.upscale.flashvsr.noise import latent_noise
@@ -61,7 +62,7 @@ def frames_by_tiles(job: Job, pictures: Pictures, tiles: tuple[Tile, ...], scrat
     pixel and frame, which has no name and is gone with the process. Colours are matched over the whole picture.
     Raises OSError if the disk is too full for it.
     """
-    plain = replace(job.model, color_fix="off")
+    plain = replace(job.model, color_fix="off", sparsity=_for_tile(job, tiles[0]))
     kept = _kept(job.window)
     with _canvas(scratch, (len(kept), 3, job.height, job.width)) as canvas:
         for tile in tiles:
@@ -95,6 +96,14 @@ def _low_quality(job: Job, rgb: Tensor, tile: Tile | None) -> Tensor:
     return low_quality(
         rgb.to(job.model.device), job.height, job.width, job.model.dtype, box=None if tile is None else tile.box
     )
+
+
+def _for_tile(job: Job, tile: Tile) -> Sparsity:
+    """Give the sparsity with which a query in a tile sees as many keys as it would in the whole picture."""
+    rows, columns = tile.box
+    height, width = canvas_size(job.height, job.width)
+    whole_to_tile = height * width / ((rows.stop - rows.start) * (columns.stop - columns.start))
+    return replace(job.model.sparsity, topk_ratio=job.model.sparsity.topk_ratio * whole_to_tile)
 
 
 def _kept(window: Window) -> range:

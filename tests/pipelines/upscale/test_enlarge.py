@@ -1,6 +1,7 @@
 import logging
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,18 +11,25 @@ from torch import Tensor
 
 from darkroom.kernels.color import to_rgb
 from darkroom.kernels.resize import resize
+from darkroom.pipelines.base import Segment
 from darkroom.pipelines.errors import Unavailable
-from darkroom.pipelines.upscale.enlarge import colors, enlarged, frame_by_frame, load
+from darkroom.pipelines.upscale.enlarge import frame_by_frame, load, passed
 from darkroom.pipelines.upscale.options import Options
+from darkroom.pipelines.upscale.pictures import Planes, colors, fitted
 from darkroom.pipelines.upscale.plan import Machine, UpscalePlan, make_plan
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.read import read
 
+SCRATCH = Path("nothing is written there")
 MACHINE = Machine(device="cpu", precision="fp32", ncnn=False, encoders=("libx264",))
 
 
 def plan(facts: VideoFacts, **options: Any) -> UpscalePlan:
-    return make_plan(Options(**options), facts, MACHINE)
+    return make_plan(Options(**{"model": "photo"} | options), facts, MACHINE)
+
+
+def run(plan: UpscalePlan, pictures: list[Planes]) -> list[Planes]:
+    return list(frame_by_frame(plan, "cpu")(Segment(0, 0, len(pictures)), pictures, SCRATCH))
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +59,7 @@ def test_pictures_come_out_as_many_in_order_and_in_the_planned_size(bunny: Video
         (np.full((19, 33), level, np.uint8), np.full((10, 17), 128, np.uint8), np.full((10, 17), 128, np.uint8))
         for level in (40, 120, 200)
     ]
-    results = list(frame_by_frame(odd, "cpu")(pictures))
+    results = run(odd, pictures)
     assert [plane.shape for plane in results[0]] == [(58, 100), (29, 50), (29, 50)]
     assert [int(np.median(y)) for y, _, _ in results] == pytest.approx([40, 120, 200], abs=2)
     assert all(np.array_equal(y[:, -1], y[:, -2]) and np.array_equal(y[-1], y[-2]) for y, _, _ in results)
@@ -60,7 +68,7 @@ def test_pictures_come_out_as_many_in_order_and_in_the_planned_size(bunny: Video
 def test_colours_stay_what_they_were(bunny: VideoFacts) -> None:
     """The mean colour of a real picture: a wrong matrix, range or siting moves it by several levels."""
     (picture,) = read(bunny, 30, 31)
-    ((y, u, v),) = frame_by_frame(plan(bunny, model="fast"), "cpu")([picture.planes])
+    ((y, u, v),) = run(plan(bunny, model="fast"), [picture.planes])
     for large, small in zip((y, u, v), picture.planes, strict=True):
         assert abs(large.mean() - small.mean()) < 0.6
         # the mean over each block of pixels is the source's pixel, but for the sharpening
@@ -74,7 +82,7 @@ def test_three_times_is_four_times_reduced(bunny: VideoFacts, frame: Tensor) -> 
     corner = frame[..., :20, :24]
     sizes = replace(three.sizes, width=72, height=60, padded_width=72, padded_height=60)
     full = replace(four.sizes, width=96, height=80, padded_width=96, padded_height=80)
-    assert torch.equal(enlarged(nets, corner, sizes), resize(enlarged(nets, corner, full), 60, 72))
+    assert torch.equal(fitted(passed(nets, corner), sizes), resize(fitted(passed(nets, corner), full), 60, 72))
 
 
 def test_a_model_is_loaded_once_and_its_choice_said_once(

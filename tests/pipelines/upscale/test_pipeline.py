@@ -1,21 +1,22 @@
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import active_count
 
 import pytest
+import torch
 
 from darkroom.pipelines.base import Segment, Tick
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
-from darkroom.pipelines.upscale.enlarge import Enlarge, Planes
+from darkroom.pipelines.upscale.enlarge import frame_by_frame
 from darkroom.pipelines.upscale.options import Options
-from darkroom.pipelines.upscale.pipeline import Upscale, process, source_planes
+from darkroom.pipelines.upscale.pictures import Enlarge, Planes
+from darkroom.pipelines.upscale.pipeline import Upscale, process
 from darkroom.pipelines.upscale.plan import UpscalePlan
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.probe import probe
-from darkroom.pipelines.video.read import Picture, read
 
 FAST = Upscale(Options(model="fast", segment_frames=40, preset="ultrafast"))
 
@@ -90,20 +91,59 @@ def test_ticks_count_the_frames_of_the_whole_job(plan: UpscalePlan, tmp_path: Pa
     assert ticks == list(range(51, 59))
 
 
+@dataclass
+class Tight:
+    """The real thing on a device that is too small for it, until it has been made lighter often enough."""
+
+    real: Enlarge
+    too_heavy: int  # steps down until it fits
+    steps: int  # that there are
+    error: Exception
+
+    def reads(self, segment: Segment) -> range:
+        return self.real.reads(segment)
+
+    def __call__(self, segment: Segment, pictures: Iterable[Planes], scratch: Path) -> Iterator[Planes | None]:
+        for number, planes in enumerate(self.real(segment, pictures, scratch)):
+            if number == 3 and self.too_heavy:
+                raise self.error
+            yield None
+            yield planes
+
+    def lighten(self) -> bool:
+        self.too_heavy, self.steps = self.too_heavy - 1, self.steps - 1
+        return self.steps >= 0
+
+
+def test_out_of_memory_the_part_is_made_again_in_less_and_comes_out_the_same(
+    plan: UpscalePlan, whole: Path, tmp_path: Path
+) -> None:
+    threads, ticks = active_count(), list[int]()
+    tight = Tight(frame_by_frame(plan, "cpu"), 2, 5, torch.OutOfMemoryError("tried to allocate 2 GiB"))
+    process(plan, tight, plan.segments[0], None, tmp_path / "0.mp4", ticks.append)
+    assert (tmp_path / "0.mp4").read_bytes() == (whole.parent / "0.mp4").read_bytes()
+    assert (tight.too_heavy, tight.steps) == (0, 3)
+    assert max(ticks) == plan.segments[0].stop
+    assert active_count() == threads
+
+
+def test_out_of_memory_with_no_way_left_is_unavailable_with_the_numbers(plan: UpscalePlan, tmp_path: Path) -> None:
+    tight = Tight(frame_by_frame(plan, "cpu"), 9, 2, torch.OutOfMemoryError("tried to allocate\n2 GiB"))
+    with pytest.raises(Unavailable, match=r"bunny\.mp4: out of memory: tried to allocate 2 GiB"):
+        process(plan, tight, plan.segments[0], None, tmp_path / "0.mp4", silent)
+    assert tight.steps == -1
+
+
 @pytest.mark.parametrize("error", [Unavailable("out of memory"), ZeroDivisionError()])
 def test_an_error_of_the_model_reaches_the_caller_and_every_thread_ends(
     error: Exception, plan: UpscalePlan, tmp_path: Path
 ) -> None:
     threads = active_count()
 
-    def broken(pictures: Iterator[Planes]) -> Iterator[Planes]:
-        next(iter(pictures))
-        raise error
-        yield  # pragma: no cover
-
-    enlarge: Enlarge = broken  # type: ignore[assignment]
     with pytest.raises(type(error)):
-        process(plan, enlarge, plan.segments[0], None, tmp_path / "part.mp4", silent)
+        process(
+            plan, Tight(frame_by_frame(plan, "cpu"), 1, 0, error), plan.segments[0], None, tmp_path / "part.mp4", silent
+        )
     assert active_count() == threads
 
 
@@ -113,18 +153,6 @@ def test_a_source_that_vanishes_reaches_the_caller_and_every_thread_ends(plan: U
     with FAST.open(gone) as make, pytest.raises((Unavailable, Rejected), match="gone"):
         make(gone.segments[0], None, tmp_path / "part.mp4", silent)
     assert active_count() == threads
-
-
-def test_pictures_that_cannot_be_decoded_are_counted_in_the_log(
-    bunny: VideoFacts, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read_badly(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
-        for index, picture in enumerate(read(facts, start, stop)):
-            yield replace(picture, repeated=index in (2, 3))
-
-    monkeypatch.setattr("darkroom.pipelines.upscale.pipeline.read", read_badly)
-    assert len(list(source_planes(bunny, Segment(0, 0, 6)))) == 6
-    assert caplog.messages == ["bunny.mp4: 2 of frames 0 to 5 cannot be decoded; the picture before is shown instead"]
 
 
 def test_a_part_that_cannot_be_written_is_unavailable_and_every_thread_ends(plan: UpscalePlan, tmp_path: Path) -> None:

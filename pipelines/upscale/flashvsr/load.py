@@ -1,0 +1,66 @@
+"""FlashVSR ready to run, loaded once and shared by all jobs that want the same"""
+
+import logging
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+
+from darkroom.kernels.backend import choose
+from darkroom.kernels.device import DTYPES, Precision
+from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder, wan_vae
+from darkroom.pipelines.upscale.flashvsr.files import Weights
+from darkroom.pipelines.upscale.flashvsr.model import FlashVSR
+from darkroom.pipelines.upscale.flashvsr.options import Attention
+from darkroom.pipelines.upscale.flashvsr.plan import FlashPlan
+from darkroom.pipelines.upscale.flashvsr.prepare import canvas_size
+from darkroom.pipelines.upscale.flashvsr.tcdecoder import TCDecoder
+from darkroom.pipelines.upscale.flashvsr.wan_vae import WanDecoder
+from darkroom.pipelines.upscale.flashvsr.weights import load as load_weights
+
+log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with other weights replaces it
+def load(weights: Weights, attention: Attention, precision: Precision, device: str) -> FlashVSR:
+    """Give the model of `weights` on `device`, not yet told what film it is for.
+
+    Raises Unavailable if a file cannot be read, does not hold what it should, or the attention asked for is not here.
+    """
+    dtype, where = DTYPES[precision], torch.device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)  # Triton launches on the current device
+    try:
+        ops = choose(device, attention=attention, dtype=dtype)
+    except ValueError as error:
+        raise Unavailable(f"flashvsr: {error}") from error
+    loaded = load_weights(weights)
+    a = loaded.architecture
+    if loaded.vae is not None:
+        decoder: TCDecoder | WanDecoder = wan_vae.prepare(loaded.vae, dtype=dtype, device=where)
+    else:
+        assert loaded.decoder is not None, "a set holds one decoder or the other"
+        decoder = tcdecoder.prepare(loaded.decoder, dtype=dtype, device=where)
+    model = FlashVSR(
+        dit=dit.prepare(loaded.dit, loaded.prompt, heads=a.heads, dtype=dtype, device=where),
+        lq=lq_projection.prepare(loaded.lq, causal=weights.causal, dtype=dtype, device=where),
+        decoder=decoder,
+        ops=ops,
+        dtype=dtype,
+        device=where,
+        sparsity=dit.Sparsity(topk_ratio=1.0, local_range=11),
+    )
+    log.info("flashvsr %s: loaded, %s in %s on %s", weights.version, ops.name, precision, device)
+    return model
+
+
+def told(model: FlashVSR, plan: FlashPlan) -> FlashVSR:
+    """Give `model` with the settings of `plan`; the weights are shared."""
+    ratio = dit.topk_ratio(plan.sparse_ratio, *canvas_size(plan.height, plan.width))
+    return replace(
+        model,
+        sparsity=dit.Sparsity(topk_ratio=ratio, local_range=plan.local_range),
+        kv_windows=plan.kv_windows,
+        color_fix=plan.color_fix,
+    )

@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from darkroom.pipelines.upscale.pictures import source_planes
+from darkroom.pipelines.video.facts import VideoFacts
+from darkroom.pipelines.video.read import Picture, read
+
+
+def test_pictures_that_cannot_be_decoded_are_counted_in_the_log(
+    bunny: VideoFacts, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_badly(facts: VideoFacts, start: int, stop: int) -> Iterator[Picture]:
+        for index, picture in enumerate(read(facts, start, stop)):
+            yield replace(picture, repeated=index in (2, 3))
+
+    monkeypatch.setattr("darkroom.pipelines.upscale.pictures.read", read_badly)
+    assert len(list(source_planes(bunny, range(6)))) == 6
+    assert caplog.messages == ["bunny.mp4: 2 of frames 0 to 5 cannot be decoded; the picture before is shown instead"]
