@@ -8,8 +8,8 @@ from torch import Tensor
 
 from darkroom.kernels.color import to_planes, to_rgb
 from darkroom.pipelines.upscale.enlarge import load, passed
-from darkroom.pipelines.upscale.pictures import colors, fitted
 from darkroom.pipelines.upscale.options import Options
+from darkroom.pipelines.upscale.pictures import colors, fitted
 from darkroom.pipelines.upscale.pipeline import Upscale
 from darkroom.pipelines.video.encode import PartWriter
 from darkroom.pipelines.video.read import read
