@@ -52,11 +52,6 @@ class Attempt:
         """The job's own folder: parts, staged source, result."""
         return work_folder(self.config.state, self.job.id)
 
-    @property
-    def site(self) -> Site:
-        """Where the job's pipeline runs."""
-        return Site(device=self.device, models=self.config.models, learned=self.config.state / LEARNED)
-
     def move(self, new: State, reason: str, *, detail: str = "", **columns: Any) -> Job:
         """Bring the job to `new`, or where a person has just asked it to go, and say so in the log."""
         wish = self.journal.job(self.job.id).ask if new is State.QUEUED else ""
@@ -66,6 +61,11 @@ class Attempt:
         level = logging.WARNING if new in (State.FAILED, State.QUARANTINED) else logging.INFO
         log.log(level, "job=%d %s %s%s", moved.id, moved.name, new, f": {reason}" if reason else "")
         return moved
+
+
+def site(config: Config, device: str) -> Site:
+    """Say where a pipeline runs that `device` has to itself."""
+    return Site(device=device, models=config.models, learned=config.state / LEARNED)
 
 
 def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wire) -> Job:
@@ -121,7 +121,7 @@ def _develop(this: Attempt) -> Path:
         raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
     if job.sidecar and not job.options and (fault := fault_beside(source_path(job, folder), folder)):
         raise Rejected(f"{fault}; mend the sidecar or remove it")  # tried again as it was: not to be run without it
-    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), this.site)
+    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), site(this.config, this.device))
     this.wire.stage("reading the source")
     source = staged(job, folder, this.work, this.wire.beat)
     plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)

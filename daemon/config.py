@@ -134,6 +134,8 @@ class Worker(Section):
     """one worker each: auto, cpu, cuda, cuda:0, cuda:1, ...; auto takes the first GPU, or the CPU"""
     keep_warm: Seconds = 600
     """an idle worker keeps its model loaded for so long, then ends and frees the device"""
+    preload: bool = False
+    """load the models of all folders as the daemon starts; idle workers then stay, whatever keep_warm says"""
     threads: int | None = Field(None, ge=1, le=256)
     """CPU threads of the model; null: one for each core"""
     step_limit: Seconds = Field(900, ge=5)
@@ -250,8 +252,20 @@ def load(path: Path) -> Config:
 
 
 def options_for(folder: Folder, overrides: Mapping[str, Any]) -> BaseModel:
-    """Return the pipeline's options: the folder's, with `overrides` on top. Raises ValidationError."""
-    return pipelines.options_of(folder.pipeline).model_validate({**folder.options, **overrides})
+    """Return the pipeline's options: the folder's, with `overrides` on top, key by key within nested ones too.
+
+    Raises ValidationError.
+    """
+    return pipelines.options_of(folder.pipeline).model_validate(_merged(folder.options, overrides))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {
+        key: _merged(below[key], value)
+        for key, value in above.items()
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+    }
+    return {**below, **above, **nested}
 
 
 def _raw_folders(raw: Mapping[Any, Any]) -> Iterator[tuple[int, dict[Any, Any]]]:

@@ -75,6 +75,12 @@ class Crew:
         self._facts, self._ticks = {"stage": "starting"}, deque()
         self._send({"claimed": job.id})
 
+    def warm(self) -> None:
+        """Start a worker that loads the models and waits, unless there is one. Raises Unavailable if that fails."""
+        if self._process is None:
+            self._asked, self._facts, self.moved = set(), {}, time.monotonic()
+            self._start()
+
     def ask(self, wish: str) -> None:
         """Wish that the running job ends: DRAIN (and the worker with it), "cancel", "hold" or "replace"."""
         if self.pipe is not None and wish not in self._asked:
@@ -106,7 +112,7 @@ class Crew:
 
     def finished(self) -> None:
         """Note that the job is over and the worker idle."""
-        self.job, self._facts = None, {}
+        self.job, self._facts = None, {"what": self._facts.get("what", "")}
 
     def retire(self, after_s: float = 0.0) -> None:
         """End a worker that has been idle for `after_s`."""
@@ -124,15 +130,17 @@ class Crew:
         """Return what the worker is doing, for people."""
         if self._process is None:
             return WorkerNow(what=self.device)
+        what = self._facts.get("what") or self.device
         if self.job is None:
-            return WorkerNow(state="idle", pid=self.pid, what=self.device)
-        known = {key: value for key, value in self._facts.items() if key in WorkerNow.__dataclass_fields__}
+            return WorkerNow(state="idle", pid=self.pid, what=what, stage=self._facts.get("stage", ""))
+        known = {name: self._facts[name] for name in WorkerNow.__dataclass_fields__ if name in self._facts}
         rate = self._rate()
         left = self._facts.get("units", 0) - self._facts.get("done", 0)
         return WorkerNow(
-            state="busy", pid=self.pid, job=self.job.id, name=self.job.name, what=self.device, rate=rate,
-            eta_s=left / rate if rate else 0.0, **known,
-        )  # fmt: skip
+            **known
+            | {"state": "busy", "pid": self.pid, "job": self.job.id, "name": self.job.name, "what": what}
+            | {"rate": rate, "eta_s": left / rate if rate else 0.0}
+        )
 
     def _start(self) -> None:
         ours, theirs = Pipe()

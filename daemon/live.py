@@ -42,7 +42,7 @@ class WorkerNow:
     segments: int = 0
     rate: float = 0.0  # units a second, over the last minute of work
     eta_s: float = 0.0
-    what: str = ""  # model, backend, device
+    what: str = ""  # what does the work: model, backend, precision and why; the device where that is not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

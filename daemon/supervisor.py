@@ -57,6 +57,7 @@ class Supervisor:
         self._housekeeping = Housekeeping(config)
         self._picture = Picture(config.state)
         self._notes: list[str] = []  # what keeps events from coming
+        self._cold: set[Crew] = set()  # whose worker is to be started before there is a job for it
         self._claims = 0
         self._crashes: list[int] = []  # different jobs whose worker crashed, since one last ended well
 
@@ -65,6 +66,8 @@ class Supervisor:
         recover(self._config, self._journal, boot=boot_id(), now=unix_now())
         self._open_folders()
         free_twins(self._journal, unix_now())
+        if not drain:
+            self._warm_up()
         self._watcher.start()
         self._systemd.ready()
         while not self._signals.stops and not (drain and self._nothing_left()):
@@ -79,6 +82,7 @@ class Supervisor:
         self._hear_crew()
         self._answer_asks()
         self._start_jobs()
+        self._start_cold()
         self._housekeeping.follow_clock()
         self._tell()
 
@@ -145,7 +149,8 @@ class Supervisor:
             if crew.job is not None and late:
                 log.error("job=%d the worker has not moved for %s: ending it", crew.job.id, show_seconds(still_s))
                 crew.kill()
-            crew.retire(self._config.worker.keep_warm)
+            if not self._config.worker.preload:
+                crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
                 how = f"the worker had not moved for {show_seconds(still_s)} and was ended"
                 self._settle(crew.job.id, status, how if late else exit_words(status))
@@ -207,6 +212,15 @@ class Supervisor:
             self._claims += 1
             self._give(crew, job)
 
+    def _warm_up(self) -> None:
+        """Have each device's worker load the models, once: one that ends of it comes back with its next job only."""
+        self._cold = set(self._crew) if self._config.worker.preload else set()
+
+    def _start_cold(self) -> None:
+        for crew in self._cold & {crew for crew in self._crew if not crew.pid}:
+            self._cold.discard(crew)
+            crew.warm()
+
     def _give(self, crew: Crew, job: Job) -> None:
         try:
             crew.give(job)
@@ -257,6 +271,7 @@ class Supervisor:
         for crew in self._crew:
             crew.config = config
             crew.ask(DRAIN)
+        self._warm_up()
         self._open_folders()
         log.info("reload: %s is in force", self._path)
 

@@ -44,6 +44,9 @@ def status_view(status: Status, *, everything: bool = False) -> RenderableType:
     if status.live:
         rows += [plain(f"! {note}", "yellow") for note in status.live.notes]
         rows.append(_workers(status.live.workers))
+        rows += [
+            plain(f"{name}: {now.what}") for name, now in status.live.workers.items() if now.what not in ("", name)
+        ]
     rows.append(_folders(status))
     waiting = [_waiting(entry, everything) for entry in status.folders if entry.now and entry.now.waiting]
     rows += waiting
@@ -119,7 +122,8 @@ def _workers(workers: Mapping[str, WorkerNow]) -> Table:
     table = _table("device", "job", "file", "stage", "done", "rate", "left")
     for device, worker in workers.items():
         if worker.state != "busy":
-            table.add_row(plain(device), "", "", plain("idle" if worker.state == "idle" else "no worker"), "", "", "")
+            idle = worker.stage or "idle" if worker.state == "idle" else "no worker"
+            table.add_row(plain(device), "", "", plain(idle), "", "", "")
             continue
         done = f"{worker.done} of {worker.units} {worker.unit}s" if worker.units else ""
         rate = f"{worker.rate:.3g} {worker.unit}s/s" if worker.rate else ""

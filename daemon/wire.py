@@ -57,11 +57,13 @@ class Wire:
         """Say how much there is to do and how much of it is there already."""
         self._count = len(plan.segments)
         done = plan.units - sum(segment.length for segment in missing)
-        self._send(unit=plan.unit, units=plan.units, done=done, segments=self._count)
+        self._send(unit=plan.unit, units=plan.units, done=done, segments=self._count, what=plan.what)
         log.info(
             "job=%d %s %d of %d segments to do (%d %ss)",
             *(self.job.id, self.job.name, len(missing), self._count, plan.units - done, plan.unit),
         )
+        if plan.what:
+            log.info("job=%d %s model: %s", self.job.id, self.job.name, plan.what)
         for warning in plan.warnings:
             log.warning("job=%d %s %s", self.job.id, self.job.name, warning)
 

@@ -6,13 +6,16 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
+from darkroom import pipelines
 from darkroom.daemon import log as logs
-from darkroom.daemon.attempt import attempt
-from darkroom.daemon.config import Config
+from darkroom.daemon.attempt import attempt, site
+from darkroom.daemon.config import Config, options_for
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.wire import DRAIN, TRY_LATER, Wire
+from darkroom.pipelines.base import Preloads
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -20,8 +23,41 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
+def preload(config: Config, device: str, pipe: Connection) -> None:
+    """Load the models that the folders ask for; the folder of the highest priority last, for one may drive out another.
+
+    A job that is waiting ends it: that loads what it needs. What cannot be loaded is said now, and by the job again.
+    """
+    for folder in sorted(config.folders, key=lambda folder: folder.priority):
+        if pipe.poll():
+            return
+        pipeline = pipelines.make(folder.pipeline, options_for(folder, {}), site(config, device))
+        if isinstance(pipeline, Preloads):
+            _tell(pipe, stage=f"loading the model of {folder.name}")
+            _tell(pipe, stage="", what=_ready(folder.name, pipeline))
+
+
+def _ready(name: str, pipeline: Preloads) -> str:
+    try:
+        what = pipeline.preload()
+    except Exception as error:  # of any kind: a worker without a model can still say so for each job
+        log.warning(
+            "%s: its model cannot be loaded ahead: %s", name, error, exc_info=not isinstance(error, Unavailable)
+        )
+        return ""
+    log.info("%s: ready with %s", name, what)
+    return what
+
+
+def _tell(pipe: Connection, **words: str) -> None:
+    with suppress(OSError):  # a supervisor that is gone is noticed at the next word of its own
+        pipe.send(words)
+
+
 def serve(config: Config, device: str, pipe: Connection) -> None:
     """Run each job that comes over `pipe`, until it closes or the supervisor wishes the worker to go."""
+    if config.worker.preload:
+        preload(config, device, pipe)
     with Journal(config.state / FILE) as journal:
         while True:
             try:

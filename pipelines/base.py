@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 Tick = Callable[[int], None]
 """Says "unit n is done": progress, watchdog and stop in one. Raises Stopped when the job is to end now."""
@@ -93,6 +93,14 @@ class Pipeline(Protocol[FactsT, PlanT]):
 
     def report(self, plan: PlanT) -> dict[str, Any]:
         """Say what made the result: settings, weights and their digests, facts of the source."""
+
+
+@runtime_checkable
+class Preloads(Protocol):
+    """What a pipeline also is that can load its model before there is a job."""
+
+    def preload(self) -> str:
+        """Load what jobs will ask for, keep it for them, and say what it is. Raises Unavailable."""
 
 
 def split(units: int, size: int) -> tuple[Segment, ...]:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from darkroom.pipelines.base import Plan, Process, Segment, Tick, split
-from darkroom.pipelines.errors import Rejected
+from pydantic import BaseModel
+
+from darkroom.pipelines.base import Plan, Process, Segment, Site, Tick, split
+from darkroom.pipelines.errors import Rejected, Unavailable
 
 Watch = Callable[[str], None]
 """Told before and after each write; a test stops or kills there."""
@@ -165,3 +167,22 @@ class Read(Toy):
     def join(self, plan: ToyPlan, parts: Sequence[Path], out: Path) -> None:
         pages = [" ".join(json.loads(part.read_text())) for part in parts]
         self._write(out, "\f".join(pages).encode())
+
+
+class WarmOptions(BaseModel):
+    model: str = "plain"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """Loads a model before there is a job, or fails in one of two ways."""
+
+    options: WarmOptions
+    site: Site
+
+    def preload(self) -> str:
+        if self.options.model == "missing":
+            raise Unavailable("no weights in the folder; get them")
+        if self.options.model == "broken":
+            raise ZeroDivisionError("a bug")
+        return f"{self.options.model} on {self.site.device}"

@@ -169,6 +169,14 @@ def test_overrides_go_before_the_folders_options() -> None:
     assert (options["scale"], options["crf"]) == (2, 20)
 
 
+def test_overrides_of_nested_options_leave_their_neighbours_alone() -> None:
+    chosen = {"flashvsr": {"seed": 3, "preset": "fast"}, "memory": {"limit": "8 GiB"}}
+    settings = {"name": "a", "pipeline": "upscale", "inbox": "i", "outbox": "o", "options": chosen}
+    options = options_for(Folder.model_validate(settings), {"flashvsr": {"seed": 4}, "memory": None}).model_dump()
+    assert (options["flashvsr"]["seed"], options["flashvsr"]["preset"]) == (4, "fast")
+    assert options["memory"]["limit"] is None
+
+
 # -- config.yaml, the reference: held to the models -------------------------------------------------------------------
 
 

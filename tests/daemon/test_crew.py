@@ -38,6 +38,9 @@ while True:
     except EOFError:
         sys.exit(0)
     if "config" in message:
+        if device == "warm":
+            pipe.send({"stage": "loading the model"})
+            pipe.send({"stage": "", "what": "photo", "loaded": True})
         continue
     if device == "deaf":
         time.sleep(600)
@@ -49,7 +52,7 @@ while True:
         pipe.send({"wished": message["wish"]})
         continue
     job = message["claimed"]
-    pipe.send({"job": job, "stage": "segment 1 of 1", "unit": "frame", "units": 10, "done": 0})
+    pipe.send({"job": job, "stage": "segment 1 of 1", "unit": "frame", "units": 10, "done": 0, "what": "anime"})
     pipe.send({"job": job, "pid_of_worker": os.getpid()})
     if device == "falls":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -158,7 +161,7 @@ def test_the_picture_of_a_busy_worker_says_how_far_it_is(hire: Callable[..., Cre
     hear(crew, "units")
     now = crew.now()
     assert (now.job, now.name, now.stage, now.units, now.done) == (job.id, "a", "segment 1 of 1", 10, 0)
-    assert (now.pid, now.what) == (crew.pid, "slow")
+    assert (now.pid, now.what) == (crew.pid, "anime")
 
 
 def test_a_worker_that_falls_is_told_with_its_signal_until_that_is_recorded(
@@ -209,6 +212,32 @@ def test_a_program_that_cannot_be_started_is_the_machines_fault(hire: Callable[.
         crew.give(job)
     assert (crew.job, crew.pipe, crew.pid) == (None, None, 0)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_worker_that_is_warmed_up_says_what_it_loads_and_takes_the_next_job(
+    hire: Callable[..., Crew], job: Job
+) -> None:
+    crew = hire("warm")
+    crew.warm()
+    assert (crew.now().state, crew.now().what) == ("idle", "warm"), "the device, as long as no more is known"
+    hear(crew, "stage")
+    hear(crew, "loaded")
+    assert (crew.now().state, crew.now().stage, crew.now().what) == ("idle", "", "photo")
+    warmed = crew.pid
+    crew.warm()
+    crew.give(job)
+    assert pid_of_worker(crew) == crew.pid == warmed
+    crew.finished()
+    assert (crew.now().state, crew.now().what) == ("idle", "anime"), "what the last job left loaded"
+
+
+def test_a_worker_that_ends_as_it_warms_up_leaves_nothing_behind(hire: Callable[..., Crew], job: Job) -> None:
+    crew = hire("broken")
+    crew.warm()
+    assert fate(crew) == 78
+    assert crew.pid == 0 and crew.fate() is None
+    crew.give(job)
+    assert crew.pid and crew.job == job
 
 
 # -- asked to go -----------------------------------------------------------------------------------------------------

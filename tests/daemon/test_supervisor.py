@@ -146,3 +146,33 @@ def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(
     kill_workers(house, signal.SIGCONT)
     assert house.wait() == 0
     assert "cancelled" in house.command("jobs").stdout
+
+
+def test_a_worker_that_is_preloaded_is_there_before_its_first_job_and_stays(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, [], preload=True, keep_warm=0)
+    house.start()
+    wait_until(lambda: len(house.workers()) == 1)
+    first = house.workers()
+    for number in range(2):
+        shutil.copy(clips[number], house.inbox)
+        house.see(f"done: published as {number}.mp4")
+        assert house.workers() == first, "an idle worker went, though its model was to stay"
+    os.kill(house.pid(), signal.SIGHUP)
+    house.see("is in force")
+    wait_until(lambda: len(house.workers()) == 1 and house.workers() != first)
+    assert house.stop() == 0
+
+
+def test_a_preloaded_worker_that_is_killed_comes_back_with_the_next_job(
+    houses: list[House], tmp_path: Path, clips: list[Path]
+) -> None:
+    house = furnish(houses, tmp_path, [], preload=True)
+    house.start()
+    wait_until(lambda: len(house.workers()) == 1)
+    kill_workers(house)
+    wait_until(lambda: house.workers() == [])
+    shutil.copy(clips[0], house.inbox)
+    house.see("done: published as 0.mp4")
+    assert house.stop() == 0

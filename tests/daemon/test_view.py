@@ -113,6 +113,7 @@ def test_a_running_job_is_shown_with_stage_segment_progress_rate_and_time_left()
     assert status.live is not None
     status.live.workers["cuda:0"] = worker
     status.live.workers["cuda:1"] = WorkerNow(state="idle", pid=1)
+    status.live.workers["cuda:2"] = WorkerNow(state="idle", pid=2, stage="loading the model of films", what="cuda:2")
     status.live.notes.append("only 3 of 9 folders are watched")
     text = shown(status_view(status))
     row = next(line for line in text.splitlines() if line.startswith("cuda:0"))
@@ -120,7 +121,18 @@ def test_a_running_job_is_shown_with_stage_segment_progress_rate_and_time_left()
     for part in ("3", "film.mkv", "segment 2 of 9", "50 of 900 frames", "2.5 frames/s", "5 min 40 s"):
         assert part in row
     assert row.count("segment 2 of 9") == 1
+    assert "cuda:2  " in text and "loading the model of films" in text
     assert "idle" in text and "! only 3 of 9 folders are watched" in text
+
+
+def test_what_does_the_work_is_said_below_the_workers() -> None:
+    status = a_status()
+    assert status.live is not None
+    status.live.workers["cpu"] = WorkerNow(state="idle", pid=1, what="photo, torch bf16 (auto: no FlashVSR weights)")
+    status.live.workers["cuda:1"] = WorkerNow(what="cuda:1")
+    text = shown(status_view(status))
+    assert "cpu: photo, torch bf16 (auto: no FlashVSR weights)" in text.splitlines()
+    assert "cuda:1: " not in text
 
 
 def test_of_many_waiting_files_the_first_are_named_and_the_rest_counted() -> None:

@@ -14,7 +14,9 @@ from darkroom.daemon.wire import DRAIN, QUIET_S, Wire
 from darkroom.pipelines.base import Plan, split
 from darkroom.pipelines.errors import Stopped
 
-PLAN = Plan(unit="frame", segments=split(30, 10), part_suffix="", result_suffix="", warnings=("no sound",))
+PLAN = Plan(
+    unit="frame", segments=split(30, 10), part_suffix="", result_suffix="", warnings=("no sound",), why="auto: no GPU"
+)
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_the_way_of_a_job_is_told(
     wire.ended()
     assert heard(supervisor) == [
         {"stage": "reading the source"},
-        {"unit": "frame", "units": 30, "done": 10, "segments": 3},
+        {"unit": "frame", "units": 30, "done": 10, "segments": 3, "what": "auto: no GPU"},
         {"stage": "segment 2 of 3", "segment": 2},
         {"done": 11},
         {"part": 1, "done": 20},
@@ -84,6 +86,7 @@ def test_the_way_of_a_job_is_told(
     ]
     assert caplog.messages == [
         "job=1 a 2 of 3 segments to do (20 frames)",
+        "job=1 a model: auto: no GPU",
         "job=1 a no sound",
         "job=1 a segment 2 of 3 done in 4.2 s",
     ]

@@ -227,8 +227,12 @@ def ladder(options: MemoryOptions, demand: Demand, *, cuda: bool = True, device_
 
 
 def _tile(options: MemoryOptions, size: int) -> dict[str, Any]:
-    overlap = options.tile_overlap or max(64, size // 4)  # 24 pixels show on faces
-    return {"tile": size, "overlap": min(overlap, size // 2)}
+    return {"tile": size, "overlap": shared(options, size)}
+
+
+def shared(options: MemoryOptions, size: int) -> int:
+    """Give the source pixels that tiles of `size` share: what is set, else a quarter, 64 at least; at most half."""
+    return min(options.tile_overlap or max(64, size // 4), size // 2)  # 24 pixels show on faces
 
 
 def fit(rungs: Iterable[Profile], need: Callable[[Profile], Bytes], budget: int) -> Profile:
