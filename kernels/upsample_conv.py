@@ -37,10 +37,11 @@ def upsample_conv(x: Tensor, merged: Tensor, bias: Tensor | None = None, *, grow
     count, _, height, width = x.shape
     outputs = merged.shape[2] // growth
     size = (2 * height, 2 * width)
-    out = x.new_empty(count, growth, *size, outputs).permute(0, 1, 4, 2, 3)
+    out = x.new_empty(count * growth, *size, outputs).permute(0, 3, 1, 2)
+    grown = out.view(count, growth, outputs, *size)
     for p in range(2):
         for q in range(2):
             # Output i of a 2x2 kernel with padding 1 reads the rows i-1 and i: parity 0 starts at 0, parity 1 at 1.
             part = F.conv2d(x, merged[p, q], bias, padding=1)[:, :, p : p + height, q : q + width]
-            out[..., p::2, q::2] = part.view(count, growth, outputs, height, width)
-    return out.view(-1, outputs, *size)
+            grown[..., p::2, q::2] = part.view(count, growth, outputs, height, width)
+    return out

@@ -86,8 +86,8 @@ def start(model: LQProjection, frame: Tensor) -> LQState:
     if not model.causal:
         return LQState(frames=x[:0], hidden=x.new_empty((0, len(model.first.bias), *x.shape[2:])))
     # The frame stands for itself and for all before it, so both hidden frames are the same one.
-    hidden = _convolve(model.first, _stack(_bordered(x).expand(TAPS, -1, -1, -1)))
-    return LQState(frames=x.repeat(2, 1, 1, 1), hidden=hidden.repeat(2, 1, 1, 1))
+    hidden = _convolve(model.first, torch.cat([_bordered(x)] * TAPS, 1))
+    return LQState(frames=torch.cat((x, x)), hidden=torch.cat((hidden, hidden)))
 
 
 def project(model: LQProjection, frames: Tensor, state: LQState) -> tuple[Tensor, LQState]:
@@ -106,7 +106,8 @@ def project(model: LQProjection, frames: Tensor, state: LQState) -> tuple[Tensor
         y = _convolve(model.second, _stack(_bordered(hidden)))
     else:
         # Each clip as x2 x3 x0 x1 x2 x3: the clip before it is the clip itself.
-        x0, x1, x2, x3 = (_bordered(x)[tap::CLIP] for tap in range(CLIP))
+        x = _bordered(x)
+        x0, x1, x2, x3 = (x[place::CLIP] for place in range(CLIP))
         u0 = _convolve(model.first, torch.cat((x2, x3, x0, x1), 1))
         u1 = _convolve(model.first, torch.cat((x0, x1, x2, x3), 1))
         y = _convolve(model.second, _bordered(torch.cat((u0, u1), 1)))

@@ -46,9 +46,8 @@ def decode_tiled(
         kept.append(_moved(state, rest or device))
         if sums is None:
             sums = torch.zeros(*frames.shape[:2], *weights.shape, device=device)
-        mask = torch.minimum(_ramp(y, height, tile[0] - stride[0])[:, None], _ramp(x, width, tile[1] - stride[1])).to(
-            device
-        )
+        down, right = _ramp(y, height, tile[0] - stride[0]), _ramp(x, width, tile[1] - stride[1])
+        mask = torch.minimum(down[:, None], right).to(device)
         rows, columns = slice(SCALE * y[0], SCALE * y[1]), slice(SCALE * x[0], SCALE * x[1])
         sums[:, :, rows, columns] += frames * mask
         weights[rows, columns] += mask

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from darkroom.kernels.channel_norm import channel_norm, norm_silu
@@ -25,7 +26,7 @@ SPREAD = (
     3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160,
 )  # fmt: skip
 
-Memories = list[Tensor]  # each the last frames [0..2, C, H, W] of what a causal convolution has seen
+Memories = list[Tensor]  # each the last two frames [2, C, H, W] that a causal convolution has seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +41,23 @@ class Causal:
 
         Frames with channels last are, seen as one volume, channels last too: no copy is made.
         """
-        seen = x if before is None else torch.cat((before, x))
-        missing = REACH + len(x) - len(seen)
-        volume = seen.transpose(0, 1)[None]
-        if missing:
-            volume = F.pad(volume, (0, 0, 0, 0, missing, 0))
+        start = [torch.zeros_like(x[:1])] * REACH if before is None else [before]
+        seen = torch.cat((*start, x))
         border = self.weight.shape[-1] // 2
-        y = F.conv3d(volume, self.weight, self.bias, padding=(0, border, border))
+        y = F.conv3d(seen.transpose(0, 1)[None], self.weight, self.bias, padding=(0, border, border))
         return y[0].transpose(0, 1), seen[-REACH:].clone()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointwise:
+    """A convolution of one pixel: a matrix product over channels that lie last."""
+
+    weight: Tensor  # [O, C]
+    bias: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Give [T, O, H, W] for [T, C, H, W]."""
+        return F.linear(x.permute(0, 2, 3, 1), self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +66,7 @@ class Residual:
 
     norms: tuple[Tensor, Tensor]
     convs: tuple[Causal, Causal]
-    shortcut: tuple[Tensor, Tensor] | None  # a 1x1 convolution where the width changes
+    shortcut: Pointwise | None  # where the width changes
 
     def __call__(self, x: Tensor, memories: Iterator[Tensor | None], kept: Memories) -> Tensor:
         """Give the block's output for `x`, taking from `memories` and adding to `kept` in order."""
@@ -64,7 +74,7 @@ class Residual:
         for gamma, conv in zip(self.norms, self.convs, strict=True):
             y, last = conv(norm_silu(y, gamma), next(memories))
             kept.append(last)
-        return y.add_(x if self.shortcut is None else F.conv2d(x, *self.shortcut))
+        return y.add_(x if self.shortcut is None else self.shortcut(x))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +82,17 @@ class Attention:
     """Every pixel of a frame looks at every other: one head over all channels."""
 
     norm: Tensor
-    qkv: tuple[Tensor, Tensor]
-    out: tuple[Tensor, Tensor]
+    qkv: Pointwise
+    out: Pointwise
 
     def __call__(self, x: Tensor, memories: Iterator[Tensor | None], kept: Memories) -> Tensor:
         """Give the block's output for `x`; nothing is remembered."""
-        height, width = x.shape[-2:]
-        tokens = F.conv2d(channel_norm(x, self.norm), *self.qkv).flatten(2).transpose(1, 2)[:, None]
-        q, k, v = tokens.chunk(3, dim=-1)
+        tokens = rearrange(self.qkv(channel_norm(x, self.norm)), "t (part c) h w -> part t 1 (h w) c", part=3)
+        q, k, v = tokens
         rows = max(1, SCORES // (len(x) * k.shape[-2]))
         parts = [F.scaled_dot_product_attention(some, k, v) for some in torch.split(q, rows, dim=-2)]
-        y = torch.cat(parts, -2)[:, 0].transpose(1, 2).reshape(len(x), -1, height, width)
-        return F.conv2d(y, *self.out).add_(x)
+        y = rearrange(torch.cat(parts, -2), "t 1 (h w) c -> t c h w", h=x.shape[-2])
+        return self.out(y).add_(x)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +116,9 @@ class Upsample:
         """Give twice the frames. The stream's first frame stays one, and the convolution never gets to see it."""
         if before is None:
             return x, x[:0].clone()
-        y, last = conv(x, before)
-        count, channels, height, width = y.shape
-        return y.reshape(2 * count, channels // 2, height, width), last
+        y, last = conv(x, before if len(before) else None)
+        # One copy, channels last: of a single frame einops would give a view with gaps, copied at each later use.
+        return rearrange(y, "t (f c) h w -> (t f) h w c", f=2).contiguous().permute(0, 3, 1, 2), last
 
 
 Block = Residual | Attention | Upsample
@@ -121,7 +130,7 @@ class WanDecoder:
 
     mean: Tensor  # [16, 1, 1]
     scale: Tensor  # [16, 1, 1]: 1 / spread
-    entry: tuple[Tensor, Tensor]
+    entry: Pointwise
     first: Causal
     blocks: tuple[Block, ...]
     norm: Tensor
@@ -146,9 +155,8 @@ def prepare(
     def ready(name: str) -> Tensor:
         return weights[name].to(device, dtype)
 
-    def pair(name: str) -> tuple[Tensor, Tensor]:
-        weight, bias = ready(f"{name}.weight"), ready(f"{name}.bias")
-        return weight.flatten(2)[..., None].contiguous(memory_format=torch.channels_last), bias
+    def pointwise(name: str) -> Pointwise:
+        return Pointwise(weight=ready(f"{name}.weight").flatten(1), bias=ready(f"{name}.bias"))
 
     def causal(name: str) -> Causal:
         weight = ready(f"{name}.weight").contiguous(memory_format=torch.channels_last_3d)
@@ -156,7 +164,9 @@ def prepare(
 
     def block(name: str) -> Block:
         if f"{name}.to_qkv.weight" in weights:
-            return Attention(norm=ready(f"{name}.norm.gamma"), qkv=pair(f"{name}.to_qkv"), out=pair(f"{name}.proj"))
+            return Attention(
+                norm=ready(f"{name}.norm.gamma"), qkv=pointwise(f"{name}.to_qkv"), out=pointwise(f"{name}.proj")
+            )
         if f"{name}.resample.1.weight" in weights:
             kernel = weights[f"{name}.resample.1.weight"]
             kernel = merge_taps(kernel if kernel.dtype is torch.float64 else kernel.float()) if fold else kernel
@@ -165,7 +175,7 @@ def prepare(
         return Residual(
             norms=(ready(f"{name}.residual.0.gamma"), ready(f"{name}.residual.3.gamma")),
             convs=(causal(f"{name}.residual.2"), causal(f"{name}.residual.6")),
-            shortcut=pair(f"{name}.shortcut") if f"{name}.shortcut.weight" in weights else None,
+            shortcut=pointwise(f"{name}.shortcut") if f"{name}.shortcut.weight" in weights else None,
         )
 
     def constants(values: tuple[float, ...]) -> Tensor:
@@ -176,7 +186,7 @@ def prepare(
     return WanDecoder(
         mean=constants(MEAN),
         scale=constants(tuple(1 / spread for spread in SPREAD)),
-        entry=pair("conv2"),
+        entry=pointwise("conv2"),
         first=causal("decoder.conv1"),
         blocks=tuple(block(f"decoder.{name}") for name in names),
         norm=ready("decoder.head.0.gamma"),
@@ -207,7 +217,7 @@ def _step(model: WanDecoder, latent: Tensor, state: WanState | None) -> tuple[Te
     memories: Iterator[Tensor | None] = iter(state.memories) if state else iter(lambda: None, 0)
     kept: Memories = []
     z = latent.to(model.mean) / model.scale + model.mean
-    x, last = model.first(F.conv2d(z, *model.entry), next(memories))
+    x, last = model.first(model.entry(z), next(memories))
     kept.append(last)
     for block in model.blocks:
         x = block(x, memories, kept)

@@ -111,6 +111,14 @@ def test_a_state_can_be_gone_on_from_twice(causal: bool) -> None:
     assert torch.equal(first, again)
 
 
+def test_channels_lie_last_from_one_clip_to_the_next() -> None:
+    model, frames = projection(causal=True), video()
+    first = start(model, frames[:1])
+    _, second = project(model, frames[1:9], first)
+    kept = (first.frames, first.hidden, second.frames, second.hidden)
+    assert all(frames.is_contiguous(memory_format=torch.channels_last) for frames in kept)
+
+
 # Rounded activations cost about what rounded weights do: as many roundings, of independent signs. Measured: 2.0 in all.
 @EITHER
 def test_bf16_is_as_near_as_its_weights_allow(causal: bool) -> None:

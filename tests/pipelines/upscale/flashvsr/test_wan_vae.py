@@ -93,6 +93,11 @@ def test_a_state_keeps_no_more_alive_than_it_holds() -> None:
     assert all(kept.untyped_storage().nbytes() == kept.numel() * kept.element_size() for kept in state.memories)
 
 
+def test_channels_lie_last_in_every_layer() -> None:
+    _, state = decode(decoder(), small(torch.float32)[:2], None)
+    assert all(kept.is_contiguous(memory_format=torch.channels_last) for kept in state.memories)
+
+
 # As for the tiny decoder; measured: 1.9 times the error of rounded weights alone, 47.7 dB.
 def test_bf16_is_as_near_as_its_weights_allow() -> None:
     wanted = golden("vae_decode")["frames_unclamped"][0].transpose(0, 1)
