@@ -45,7 +45,8 @@ class Causal:
         seen = torch.cat((*start, x))
         border = self.weight.shape[-1] // 2
         y = F.conv3d(seen.transpose(0, 1)[None], self.weight, self.bias, padding=(0, border, border))
-        return y[0].transpose(0, 1), seen[-REACH:].clone()
+        # Small volumes in float32 come from a backend that puts channels first; for all others this does nothing.
+        return y[0].transpose(0, 1).contiguous(memory_format=torch.channels_last), seen[-REACH:].clone()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
