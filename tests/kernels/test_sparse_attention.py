@@ -27,7 +27,8 @@ def oracle(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     q, k, v = (rearrange(x.double(), "l (a d) -> a l d", a=heads) for x in (q, k, v))
     visible = mask.repeat_interleave(WINDOW, 1).repeat_interleave(WINDOW, 2)
     scores = (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~visible, -torch.inf)
-    return rearrange(scores.softmax(-1).nan_to_num(0) @ v, "a l d -> l (a d)")
+    out: Tensor = rearrange(scores.softmax(-1).nan_to_num(0) @ v, "a l d -> l (a d)")
+    return out
 
 
 def test_the_attention_under_a_mask_is_the_reference() -> None:
