@@ -5,7 +5,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,17 @@ def digest(path: Path) -> str:
     if found := known(path):
         return found
     before = path.stat()
-    log.info("%s: reading %.1f GB for its SHA-256", path, before.st_size / 1e9)
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = measure(path)
     if _times(path.stat()) == _times(before):  # else it is being written: true of no later content
         remember(path, found)
     return found
+
+
+def measure(path: Path) -> str:
+    """Give the SHA-256 of the file at `path` by reading it, and note nothing. Raises OSError."""
+    log.info("%s: reading %.1f GB for its SHA-256", path, path.stat().st_size / 1e9)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def known(path: Path) -> str:
@@ -48,16 +53,20 @@ def remember(path: Path, sha256: str) -> None:
     notes = _read(path.parent)
     notes = {name: note for name, note in notes.items() if (path.parent / name).exists()}
     notes[path.name] = {**_times(path.stat()), "sha256": sha256}
+    draft = path.with_name(f".{FILE}.{os.getpid()}.draft")
     try:
-        write_json(path.with_name(FILE), notes)
+        draft.write_text(_json(notes))
+        draft.replace(path.with_name(FILE))  # not synced: what a power cut takes is worked out again
     except OSError as error:
         log.warning("%s: cannot be written (%s); each job reads %s anew", path.parent, error.strerror, path.name)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` to `path`, so that there is the old or the new content at any moment. Raises OSError."""
     with durable(path) as draft:
-        draft.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+        draft.write_text(_json(values))
 
 
 @contextmanager
@@ -83,6 +92,10 @@ def _read(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}  # nothing is lost but time
     return notes if isinstance(notes, dict) else {}
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 def _times(found: os.stat_result) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Which files FlashVSR needs, which versions they are of, and where they lie: everything short of reading a tensor"""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -148,7 +148,7 @@ def find(folder: Path, version: Version, variant: Variant) -> Weights:
     """
     try:
         place = _place(folder, NUMBERS if version == "auto" else (version,), needed(variant))
-        files = tuple(_file(place, role) for role in needed(variant))
+        files = tuple(file_of(role, path) for role in needed(variant) if (path := locate(place, role)))
         number = version_of(place, files, None if version == "auto" else version)
     except OSError as error:
         raise Unavailable(f"{error.filename}: cannot be read ({error.strerror}); let this user read it") from error
@@ -213,39 +213,61 @@ def locate(place: Path, role: Role) -> Path | None:
     return None
 
 
-def _place(folder: Path, wanted: tuple[Number, ...], roles: tuple[Role, ...]) -> Path:
-    """Give the folder below `folder` that holds a whole set, the better version first; they may be in any case."""
+def places(folder: Path, wanted: tuple[Number, ...]) -> list[Path]:
+    """Give the folders below `folder` that may hold a set: the version first that is named first, in any case."""
     names = (*(FOLDERS[number] for number in wanted), UNVERSIONED)
-    there = sorted(place for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else []
-    places = [place for name in names for place in there if place.name.lower() == name]
-    for place in places:
-        if not _missing(place, roles):
+    there = [place for place in folder.iterdir() if place.is_dir()] if folder.is_dir() else []
+    there.sort(key=lambda place: (not place.name.islower(), place.name))
+    return [place for name in names for place in there if place.name.lower() == name]
+
+
+def missing(place: Path, roles: tuple[Role, ...]) -> list[Role]:
+    """Give those of `roles` that have no file in `place`."""
+    return [role for role in roles if locate(place, role) is None]
+
+
+def remedy(place: Path, number: Number, roles: list[Role]) -> str:
+    """Say that the files of `roles` are missing in `place`, and how to get them, in one line.
+
+    number:  the version they are wanted of, where the name of `place` does not tell
+    """
+    number = number_of(place) or number
+    ways = []
+    if names := [NAMES[role] for role in roles if role != "prompt"]:
+        ways.append(f"{', '.join(names)} from the model repository {REPOSITORIES[number]}")
+    if "prompt" in roles:
+        ways.append(f"{NAMES['prompt']} from {PROMPT_PLACE}")
+    lacking = ", ".join(NAMES[role] for role in roles)
+    return f"{place}: no {lacking}; put there {' and '.join(ways)}, or set another model"
+
+
+def file_of(role: Role, path: Path, sha256_of: Callable[[Path], str] = digest) -> File:
+    """Give what is known of the file of `role` at `path`. Raises Unavailable if damaged, OSError if gone."""
+    note = _notes(path.parent).get(path.name)
+    size_bytes = path.stat().st_size
+    if note and size_bytes != note.size_bytes:
+        raise Unavailable(f"{path}: damaged, {size_bytes} bytes and not {note.size_bytes}; import the weights again")
+    sha256 = sha256_of(path)
+    if note and sha256 != note.sha256:
+        raise Unavailable(f"{path}: damaged, its SHA-256 is not that in {MANIFEST}; import the weights again")
+    source = note.source.sha256 if note else sha256
+    return File(role=role, path=path, size_bytes=size_bytes, sha256=sha256, source_sha256=source)
+
+
+def _place(folder: Path, wanted: tuple[Number, ...], roles: tuple[Role, ...]) -> Path:
+    """Give the first folder below `folder` that holds a whole set."""
+    found = {place: missing(place, roles) for place in places(folder, wanted)}
+    for place, lacking in found.items():
+        if not lacking:
             return place
-    begun = [place for place in places if len(_missing(place, roles)) < len(roles)]
-    raise Unavailable(_remedy((begun or [folder / names[0]])[0], wanted[0], roles))
+    default = folder / FOLDERS[wanted[0]]
+    begun = next((place for place, lacking in found.items() if len(lacking) < len(roles)), default)
+    raise Unavailable(remedy(begun, wanted[0], found.get(begun, list(roles))))
 
 
 def _notes(place: Path) -> dict[str, Converted]:
     manifest = read_manifest(place)
     return manifest.files if manifest else {}
-
-
-def _missing(place: Path, roles: tuple[Role, ...]) -> list[Role]:
-    return [role for role in roles if locate(place, role) is None]
-
-
-def _file(place: Path, role: Role) -> File:
-    path = locate(place, role)
-    assert path is not None, "a whole set lacks nothing"
-    note = _notes(place).get(path.name)
-    size_bytes = path.stat().st_size
-    if note and size_bytes != note.size_bytes:
-        raise Unavailable(f"{path}: damaged, {size_bytes} bytes and not {note.size_bytes}; import the weights again")
-    sha256 = digest(path)
-    if note and sha256 != note.sha256:
-        raise Unavailable(f"{path}: damaged, its SHA-256 is not that in {MANIFEST}; import the weights again")
-    source = note.source.sha256 if note else sha256
-    return File(role=role, path=path, size_bytes=size_bytes, sha256=sha256, source_sha256=source)
 
 
 def _folds(path: Path) -> bool:
@@ -264,17 +286,3 @@ def _doubts(files: tuple[File, ...]) -> Iterator[str]:
         (known,) = (name for name, number in pair.items() if number)
         (other,) = (name for name, number in pair.items() if not number)
         yield f"{other} is not the file published with {known}; if the picture is blurred, fetch both from one place"
-
-
-def _remedy(place: Path, number: Number, roles: tuple[Role, ...]) -> str:
-    """Say what is missing in `place`, and how to get it."""
-    number = number_of(place) or number
-    missing = [NAMES[role] for role in _missing(place, roles)]
-    repository = f"the model repository {REPOSITORIES[number]}"
-    ways = (
-        [f"{' and '.join(names)} from {repository}"] if (names := [n for n in missing if n != NAMES["prompt"]]) else []
-    )
-    if NAMES["prompt"] in missing:
-        ways.append(f"{NAMES['prompt']} from {PROMPT_PLACE}")
-    verb = "is" if len(missing) == 1 else "are"
-    return f"{place}: {', '.join(missing)} {verb} missing; put there {', and '.join(ways)}, or set another model"

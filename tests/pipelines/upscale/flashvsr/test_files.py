@@ -4,7 +4,7 @@ import hashlib
 import json
 import struct
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -72,6 +72,12 @@ def test_the_name_of_the_folder_tells_the_version_and_the_newer_goes_first(tmp_p
     assert [find(tmp_path, asked, "tiny").version for asked in ("auto", "1", "1.1")] == ["1.1", "1", "1.1"]
 
 
+def test_of_two_folders_of_one_version_the_one_in_lower_case_is_taken(tmp_path: Path) -> None:
+    for name in ("FlashVSR-v1.1", "flashvsr-v1.1"):
+        lay(tmp_path / name)
+    assert find(tmp_path, "auto", "tiny").files[0].path.parent.name == "flashvsr-v1.1"
+
+
 def test_the_digest_of_a_set_depends_on_its_content_and_not_on_its_place(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         lay(tmp_path / folder / "flashvsr-v1.1")
@@ -91,23 +97,23 @@ def test_files_are_read_for_their_digest_only_once(tmp_path: Path, monkeypatch: 
 def test_what_is_missing_is_named_with_its_place_and_how_to_get_it(tmp_path: Path) -> None:
     place = lay(tmp_path / "flashvsr-v1.1", "dit", "decoder")
     assert refusal(tmp_path) == (
-        f"{place}: LQ_proj_in.ckpt, posi_prompt.pth are missing; put there LQ_proj_in.ckpt from the model repository"
-        " JunhaoZhuang/FlashVSR-v1.1, and posi_prompt.pth from examples/WanVSR/prompt_tensor of the official code"
+        f"{place}: no LQ_proj_in.ckpt, posi_prompt.pth; put there LQ_proj_in.ckpt from the model repository"
+        " JunhaoZhuang/FlashVSR-v1.1 and posi_prompt.pth from examples/WanVSR/prompt_tensor of the official code"
         " repository, or set another model"
     )
     lay(place, "lq")
     assert refusal(tmp_path) == (
-        f"{place}: posi_prompt.pth is missing; put there posi_prompt.pth from examples/WanVSR/prompt_tensor of the"
-        " official code repository, or set another model"
+        f"{place}: no posi_prompt.pth; put there posi_prompt.pth from examples/WanVSR/prompt_tensor of the official"
+        " code repository, or set another model"
     )
 
 
 def test_nothing_at_all_is_asked_for_in_the_folder_of_the_version_that_is_wanted(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none/flashvsr-v1.1: {NAMES['dit']}, ")
+    assert refusal(tmp_path / "none").startswith(f"{tmp_path}/none/flashvsr-v1.1: no {NAMES['dit']}, ")
     words = refusal(tmp_path, "1")
-    assert words.startswith(f"{tmp_path}/flashvsr-v1: ") and "repository JunhaoZhuang/FlashVSR," in words
+    assert words.startswith(f"{tmp_path}/flashvsr-v1: ") and "repository JunhaoZhuang/FlashVSR and" in words
     lay(tmp_path / "flashvsr-v1", "dit")
-    assert refusal(tmp_path).startswith(f"{tmp_path}/flashvsr-v1: LQ_proj_in.ckpt"), "what was begun goes first"
+    assert refusal(tmp_path).startswith(f"{tmp_path}/flashvsr-v1: no LQ_proj_in.ckpt"), "what was begun goes first"
 
 
 def test_a_folder_without_a_version_in_its_name_is_told_by_digest_else_by_the_option(tmp_path: Path) -> None:
@@ -148,7 +154,7 @@ def test_a_file_in_the_other_container_will_do(tmp_path: Path) -> None:
 
 def test_the_projection_may_lie_in_the_transformers_file(tmp_path: Path) -> None:
     place = lay(tmp_path / "flashvsr-v1.1", "dit", "decoder", "prompt")
-    assert "LQ_proj_in.ckpt is missing" in refusal(tmp_path)
+    assert "no LQ_proj_in.ckpt;" in refusal(tmp_path)
     header = json.dumps({"LQ_proj_in.conv1.bias": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}).encode()
     (place / NAMES["dit"]).write_bytes(struct.pack("<Q", len(header)) + header)
     found = {file.role: file.path.name for file in find(tmp_path, "auto", "tiny").files}
@@ -187,9 +193,9 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, rubbish: str) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_the_machines_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def deny(path: Path) -> str:
-        raise PermissionError(13, "Permission denied", str(path))
+    def deny(file: IO[bytes], name: str) -> None:
+        raise PermissionError(13, "Permission denied", file.name)
 
     lay(tmp_path / "flashvsr-v1.1")
-    monkeypatch.setattr(module, "digest", deny)
+    monkeypatch.setattr(hashlib, "file_digest", deny)
     assert "cannot be read (Permission denied); let this user read it" in refusal(tmp_path)
