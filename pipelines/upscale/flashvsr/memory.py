@@ -42,7 +42,7 @@ class Profile:
         said = [
             "whole frames" if self.tile is None else f"tiles of {self.tile}, {self.overlap} shared",
             "keys and values in host memory" if self.kv_offload else "",
-            f"{self.decoder_at_once} latents decoded at once" if self.decoder_at_once else "",
+            {None: "", 1: "latents decoded one by one"}.get(self.decoder_at_once, "latents decoded two by two"),
             f"decoder in {self.decoder_strips} strips" if self.decoder_strips > 1 else "",
             "transformer in host memory" if self.unload_dit else "",
         ]
@@ -185,7 +185,14 @@ def _vae_bytes(a: Architecture, height: int, width: int, size: int, profile: Pro
 # -- the ladder ------------------------------------------------------------------------------------------------------
 
 
-def ladder(options: MemoryOptions, demand: Demand, *, cuda: bool = True, device_bytes: int = 0) -> tuple[Profile, ...]:
+def ladder(
+    options: MemoryOptions,
+    demand: Demand,
+    *,
+    cuda: bool = True,
+    device_bytes: int = 0,
+    host_bytes: int | None = None,
+) -> tuple[Profile, ...]:
     """Give the ways of running that `options` allow, from the fastest down; each needs no more than the one before.
 
     What costs next to nothing comes first: fewer latents at once, strips of the small decoder. Then what costs
@@ -194,6 +201,7 @@ def ladder(options: MemoryOptions, demand: Demand, *, cuda: bool = True, device_
 
     cuda:          False for a CPU: there is no host memory to move things to
     device_bytes:  size of the device, for kv_offload_threshold
+    host_bytes:    host memory that may be pinned; what needs more is left out, unless it is set. None: any
     """
     small = options.kv_offload_threshold is not None and device_bytes <= options.kv_offload_threshold
     offload = options.kv_offload == "cpu" or (options.kv_offload == "auto" and small)
@@ -217,13 +225,25 @@ def ladder(options: MemoryOptions, demand: Demand, *, cuda: bool = True, device_
         steps.append({"unload_dit": True})
     if options.tiled_dit is not False:
         sizes = (options.tile_size,) if options.tile_size else TILES
-        steps += [_tile(options, size) for size in sizes if size < max(demand.height, demand.width)]
+        # What was too large for the host as a whole may fit tile by tile.
+        moved = {"kv_offload": options.kv_offload != "none", "unload_dit": options.unload_dit is not False}
+        for size in sizes:
+            if size < max(demand.height, demand.width):
+                steps += [{**_tile(options, size), **(moved if cuda else {})}, _tile(options, size)]
     for step in steps:
-        lower = replace(rungs[-1], **step)
-        # Small frames gain nothing from the large decoder's tiles, and lose by their sums.
-        if lower != rungs[-1] and estimate(demand, lower).total <= estimate(demand, rungs[-1]).total:
-            rungs.append(lower)
+        if _lower(demand, replace(rungs[-1], **step), rungs[-1], host_bytes):
+            rungs.append(replace(rungs[-1], **step))
     return tuple(rungs)
+
+
+def _lower(demand: Demand, rung: Profile, above: Profile, host_bytes: int | None) -> bool:
+    """Tell whether `rung` is another than `above`, needs no more of the device, and has room in host memory.
+
+    It may need more: small frames gain nothing from tiles of the large decoder, and lose by their sums.
+    """
+    need = estimate(demand, rung)
+    roomy = host_bytes is None or need.host <= max(host_bytes, estimate(demand, above).host)
+    return rung != above and need.total <= estimate(demand, above).total and roomy
 
 
 def _tile(options: MemoryOptions, size: int) -> dict[str, Any]:

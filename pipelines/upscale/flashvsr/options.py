@@ -33,13 +33,14 @@ ColorFixText = Annotated[ColorFix, BeforeValidator(lambda raw: "off" if raw is F
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the options come to once the preset has filled what was left open: all of it decides the pictures."""
+    """What the options come to once the preset has filled what was left open."""
 
     sparse_ratio: float
     kv_windows: int
     local_range: int
     attention: Attention
     lead_in: LeadIn
+    attention_named: bool = False  # by a person: where it is missing the job fails; what a preset wishes falls back
 
 
 PRESETS: dict[Preset, Settings] = {
@@ -105,6 +106,7 @@ class FlashVSROptions(Part):
             local_range=self.local_range or preset.local_range,
             attention=preset.attention if self.attention == "auto" else self.attention,
             lead_in=preset.lead_in if self.lead_in is None else self.lead_in,
+            attention_named=self.attention != "auto",
         )
 
 

@@ -144,9 +144,11 @@ def test_what_runs_at_once_is_on_the_grid(profile: Profile, size: tuple[int, int
 # -- the ladder ------------------------------------------------------------------------------------------------------
 
 
-@given(demand=demands, options=options, cuda=st.booleans())
-def test_each_rung_needs_no_more_than_the_one_above(demand: Demand, options: MemoryOptions, cuda: bool) -> None:
-    totals = [estimate(demand, rung).total for rung in ladder(options, demand, cuda=cuda)]
+@given(demand=demands, options=options, cuda=st.booleans(), host=st.sampled_from([None, 0, GB, 10 * GB]))
+def test_each_rung_needs_no_more_than_the_one_above(
+    demand: Demand, options: MemoryOptions, cuda: bool, host: int | None
+) -> None:
+    totals = [estimate(demand, rung).total for rung in ladder(options, demand, cuda=cuda, host_bytes=host)]
     assert all(lower <= upper for upper, lower in pairwise(totals))
 
 
@@ -175,6 +177,17 @@ def test_what_costs_nothing_is_tried_before_transfers_and_tiles_come_last() -> N
     assert list(firsts) == sorted(firsts, key=lambda name: firsts[name])
     assert [rung.tile for rung in rungs[firsts["tile"] :]] == list(TILES)
     assert all(rung.kv_offload and rung.unload_dit for rung in rungs[firsts["tile"] :])
+
+
+def test_what_is_too_large_for_the_host_is_left_out_until_a_tile_of_it_fits() -> None:
+    large = replace(HD, width=960, height=540)
+    for host_gib in (0, 6, 12, 40):
+        rungs = ladder(MemoryOptions(), large, host_bytes=host_gib * GiB)
+        assert max(estimate(large, rung).host for rung in rungs) <= host_gib * GiB
+        assert any(rung.kv_offload for rung in rungs) == (host_gib > 0)
+        assert rungs[-1].tile == TILES[-1]
+    assert not any(rung.kv_offload for rung in rungs if rung.tile is None)
+    assert ladder(MemoryOptions(kv_offload="cpu"), large, host_bytes=0)[0].kv_offload, "it was asked for"
 
 
 def test_tiles_of_the_large_decoder_change_pictures_so_keys_and_values_go_first() -> None:
@@ -283,6 +296,6 @@ def test_a_profile_is_said_in_words() -> None:
     assert Profile().words() == "whole frames"
     words = Profile(kv_offload=True, decoder_at_once=1, decoder_strips=4, unload_dit=True, tile=256, overlap=64).words()
     assert words == (
-        "tiles of 256, 64 shared, keys and values in host memory, 1 latents decoded at once, decoder in 4 strips, "
+        "tiles of 256, 64 shared, keys and values in host memory, latents decoded one by one, decoder in 4 strips, "
         "transformer in host memory"
     )
