@@ -2,14 +2,22 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib import import_module
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
 from darkroom.kernels import match_colors, norms, sparse_attention
-from darkroom.kernels.dense_attention import dense_attention
+from darkroom.kernels.dense_attention import (
+    dense_attention,
+    flash_attention,
+    library,
+    sage_attention,
+    windowed_by,
+)
 
 log = logging.getLogger(__name__)
 
@@ -71,14 +79,64 @@ TORCH = Ops(
 )
 
 
-def choose(device: str, *, attention: str = "auto", dtype: torch.dtype = torch.bfloat16) -> Ops:
+LIBRARIES = {
+    "sage": (sage_attention, "sageattention", "sageattn"),
+    "flash": (flash_attention, "flash_attn", "flash_attn_func"),
+}
+Attention = Literal["auto", "sparse", "sparse-int8", "torch", "dense", "sage", "flash"]
+"""auto         the official selection, exact, by what is fastest here
+sparse       the same, by the Triton kernels and nothing else
+sparse-int8  the same, products of queries and keys in int8: several times the error of bf16
+torch        the same, by the definitions: any device, slow
+dense        no selection, every query sees all remembered keys: other pictures, more work; by torch
+sage, flash  as dense, by the library sageattention (int8) or flash-attn; these do the cross attention too"""
+
+
+def choose(
+    device: str, *, attention: Attention = "auto", dtype: torch.dtype = torch.bfloat16, required: bool = True
+) -> Ops:
     """Give the operations for `device`, and say in the log which they are and why.
 
-    device:     as torch names it: "cpu", "cuda", "cuda:1"
-    attention:  "auto": the fastest that is exact to the model
-    dtype:      in which the model will run
+    device:    as torch names it: "cpu", "cuda", "cuda:1"
+    dtype:     in which the model will run
+    required:  False: where `attention` cannot be had, the next best with a warning, as for "auto"
 
-    Raises ValueError if `attention` names what this machine does not have.
+    Raises ValueError if what is required cannot be had.
     """
-    log.info("attention: %s, %s on %s: the definitions in torch", TORCH.name, PRECISIONS[dtype], device)
+    must = required and attention != "auto"
+    ops = TORCH if attention == "torch" else _sparse(torch.device(device), attention, dtype, must)
+    if attention in ("dense", "sage", "flash"):
+        try:
+            ops = _dense(ops, attention, torch.device(device), dtype)
+        except ValueError as reason:
+            if must:
+                raise
+            log.warning("attention %s: %s", attention, reason)
+    log.info("attention on %s: %s, computing in %s", device, ops.name, PRECISIONS[dtype])
+    return ops
+
+
+def _sparse(device: torch.device, attention: Attention, dtype: torch.dtype, must: bool) -> Ops:
+    """Give the fused operations, or the definitions with a warning; the latter not where the former `must` be."""
+    for int8 in (True, False) if attention == "sparse-int8" else (False,):
+        try:
+            # Not imported above: Triton is optional, and imports torch's GPU side with it.
+            found: Ops = import_module("darkroom.kernels.fused.backend").working(device, dtype, int8=int8)
+            return found
+        except (ImportError, ValueError) as reason:
+            if must and attention.startswith("sparse"):
+                raise ValueError(f"attention {attention}: {reason}; set attention: auto") from reason
+            next_best = "sparse" if int8 else "the definitions in torch, which are slow"
+            log.warning("attention on %s: %s; taking %s", device, reason, next_best)
     return TORCH
+
+
+def _dense(ops: Ops, attention: Attention, device: torch.device, dtype: torch.dtype) -> Ops:
+    """Give `ops` with dense attention. Raises ValueError where its library or the device cannot do it."""
+    if attention == "dense":
+        return replace(ops, name=f"{ops.name}, dense", windowed=windowed_by(dense_attention))
+    if device.type != "cuda" or dtype is torch.float32:
+        raise ValueError(f"attention {attention}: needs a CUDA device and 16 bits; set attention: auto")
+    way, module, function = LIBRARIES[attention]
+    attend = partial(way, library(module, function))
+    return replace(ops, name=f"{ops.name}, {attention} dense", windowed=windowed_by(attend), dense=attend)
