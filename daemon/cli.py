@@ -14,10 +14,10 @@ import typer
 from rich.live import Live as Screen
 
 from darkroom import __version__
-from darkroom.daemon import setup, view, wishes
+from darkroom.daemon import models, setup, view, wishes
 from darkroom.daemon.backup import open_or_recover
 from darkroom.daemon.clock import unix_now
-from darkroom.daemon.config import Config, Folder
+from darkroom.daemon.config import Config
 from darkroom.daemon.ending import (
     EPILOG,
     FAULTY,
@@ -27,10 +27,12 @@ from darkroom.daemon.ending import (
     UNAVAILABLE,
     UNKNOWN,
     USAGE,
+    AsJson,
     Asked,
     Commands,
     Unknown,
     console,
+    folder_of,
     leave,
     print_json,
     say,
@@ -65,10 +67,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(models.app, name="models")
 
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="JOB...", help="numbers of jobs", show_default=False)]
 Name = Annotated[str | None, typer.Option("--folder", metavar="NAME", help="of this folder of the configuration")]
-AsJson = Annotated[bool, typer.Option("--json", help="for programs: one JSON document")]
 All = Annotated[bool, typer.Option("--all", help="everything, whatever its folder")]
 
 
@@ -167,7 +169,7 @@ def jobs(
     """List jobs, the newest first."""
     config = ctx.obj.load()
     if folder is not None:
-        _folder(config, folder)
+        folder_of(config, folder)
     journal = journal_of(config)
     found = journal.jobs(states=states or (), folder=folder, limit=limit, newest=True) if journal else []
     if as_json:
@@ -201,7 +203,7 @@ def add(
 ) -> None:
     """Queue a file that lies anywhere; it is read where it is, and stays there."""
     config = ctx.obj.load()
-    target = _folder(config, folder)
+    target = folder_of(config, folder)
     options = dict(wishes.read_setting(text) for text in settings or ())
     with _journal(config) as journal:
         for line in wishes.add(journal, target, config.watch, file, options, now=unix_now()):
@@ -220,7 +222,7 @@ def retry(
     if bool(numbers) == failed or (folder and not failed):
         leave(USAGE, "name jobs, or --failed (with --folder NAME if you like)")
     if folder is not None:
-        _folder(config, folder)
+        folder_of(config, folder)
     with _journal(config) as journal:
         chosen = [job.id for job in wishes.faulty(journal, folder)] if failed else numbers or []
         _each(journal, chosen, lambda job: wishes.retry(journal, job, now=unix_now()))
@@ -269,7 +271,7 @@ def check(
     """Check the configuration, and show what it comes to on this machine."""
     config = ctx.obj.load()
     if adopt is not None:
-        setup.adopt(config, _folder(config, adopt))
+        setup.adopt(config, folder_of(config, adopt))
         running = picture_of(config)
         later = f"; the daemon follows at its next reload: kill -HUP {running.pid}" if running else ""
         say(f"{adopt}: inbox and outbox are accepted as they are{later}")
@@ -333,18 +335,10 @@ def _job(journal: Journal, number: int) -> Job:
         raise Unknown(f"there is no job {number}; `darkroom jobs` lists them") from None
 
 
-def _folder(config: Config, name: str) -> Folder:
-    try:
-        return config.folder(name)
-    except KeyError:
-        known = ", ".join(folder.name for folder in config.folders)
-        raise Unknown(f"there is no folder {name!r} in the configuration; there are {known}") from None
-
-
 def _scope(config: Config, numbers: list[int] | None, folder: str | None, everything: bool) -> str:
     """Return what a hold is about: a folder, EVERYTHING, or "" for the jobs named."""
     if sum((bool(numbers), folder is not None, everything)) != 1:
         leave(USAGE, "name jobs, or --folder NAME, or --all: one of the three")
     if folder is not None:
-        return _folder(config, folder).name
+        return folder_of(config, folder).name
     return EVERYTHING if everything else ""

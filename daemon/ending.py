@@ -6,13 +6,13 @@ import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from darkroom.daemon.config import Config, ConfigError, load
+from darkroom.daemon.config import Config, ConfigError, Folder, load
 from darkroom.daemon.job import printable
 from darkroom.daemon.states import IllegalMove
 from darkroom.pipelines.errors import Rejected, Unavailable
@@ -30,6 +30,8 @@ EXIT_CODES = {
 }
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 PLACES = ("./config.yaml", "~/.config/darkroom/config.yaml", "/etc/darkroom/config.yaml")
+
+AsJson = Annotated[bool, typer.Option("--json", help="for programs: one JSON document")]
 
 
 class Unknown(LookupError):
@@ -90,6 +92,15 @@ class Asked:
             raise ConfigError([f"{self.path}: {error.strerror}; `darkroom init FOLDER` makes one"]) from error
         os.umask(int(config.umask, 8))
         return config
+
+
+def folder_of(config: Config, name: str) -> Folder:
+    """Return the folder called `name`. Raises Unknown."""
+    try:
+        return config.folder(name)
+    except KeyError:
+        known = ", ".join(folder.name for folder in config.folders)
+        raise Unknown(f"there is no folder {name!r} in the configuration; there are {known}") from None
 
 
 def console() -> Console:

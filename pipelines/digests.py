@@ -12,6 +12,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 FILE = "digests.json"  # in the folder of the files it is about
+LARGE_BYTES = 200_000_000  # so much takes a moment to read, and the log says what is waited for
 
 
 def digest(path: Path) -> str:
@@ -31,7 +32,8 @@ def digest(path: Path) -> str:
 
 def measure(path: Path) -> str:
     """Give the SHA-256 of the file at `path` by reading it, and note nothing. Raises OSError."""
-    log.info("%s: reading %.1f GB for its SHA-256", path, path.stat().st_size / 1e9)
+    if (size_bytes := path.stat().st_size) > LARGE_BYTES:
+        log.info("%s: reading %.1f GB for its SHA-256", path, size_bytes / 1e9)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -78,8 +78,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 def test_help_and_version_need_no_configuration() -> None:
     assert CliRunner().invoke(app, ["--version"]).output == f"darkroom {__version__}\n"
     text = CliRunner().invoke(app, ["--help"]).output
-    commands = ("run", "status", "jobs", "show", "add", "retry", "cancel", "hold", "release", "check", "init", "prune")
-    for command in commands:
+    commands = "run status jobs show add retry cancel hold release check init prune models"
+    for command in commands.split():
         assert f"\n  {command} " in text
     assert "78 the configuration cannot" in " ".join(text.split())
 

@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from darkroom.daemon.config import ConfigError
-from darkroom.daemon.ending import EPILOG, EXIT_CODES, Asked, Commands, Unknown, print_json, say
+from darkroom.daemon.ending import EPILOG, EXIT_CODES, Asked, Commands, Unknown, folder_of, print_json, say
 from darkroom.daemon.states import IllegalMove
 from darkroom.pipelines.errors import Rejected, Unavailable
 
@@ -104,3 +104,11 @@ def test_what_is_said_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> Non
     say("a\x1b[2J\udcff.mkv")
     print_json({"name": "é\x1b[2J\udcff"})
     assert capsys.readouterr().out == 'a\\x1b[2J\\xff.mkv\n{\n  "name": "\\u00e9\\u001b[2J\\udcff"\n}\n'
+
+
+def test_a_folder_that_is_not_configured_is_unknown_and_the_others_are_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(FOLDER)
+    config = Asked(tmp_path / "config.yaml").load()
+    assert folder_of(config, "films").name == "films"
+    with pytest.raises(Unknown, match="there is no folder 'film' in the configuration; there are films"):
+        folder_of(config, "film")
