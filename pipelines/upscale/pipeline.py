@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.ahead import ahead
 from darkroom.pipelines.upscale.enlarge import frame_by_frame
+from darkroom.pipelines.upscale.enlarge import load as load_nets
 from darkroom.pipelines.upscale.flashvsr.cuts import find_cuts
 from darkroom.pipelines.upscale.flashvsr.enlarge import Streamed
 from darkroom.pipelines.upscale.flashvsr.files import find
@@ -24,7 +26,15 @@ from darkroom.pipelines.upscale.machine import survey
 from darkroom.pipelines.upscale.models import MODELS
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.pictures import Enlarge, source_planes
-from darkroom.pipelines.upscale.plan import UpscalePlan, make_plan, wanted_cuts
+from darkroom.pipelines.upscale.plan import (
+    OWN_SCALE,
+    UpscalePlan,
+    choose_backend,
+    make_plan,
+    passes,
+    settled,
+    wanted_cuts,
+)
 from darkroom.pipelines.video.encode import PartWriter
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.join import join
@@ -54,6 +64,20 @@ class Upscale:
     def open(self, plan: UpscalePlan) -> Iterator[Process]:
         """Load the model, or find it still loaded, and yield what makes parts. Raises Unavailable."""
         yield partial(process, plan, enlarger(plan, self.options, self.site))
+
+    def preload(self) -> str:
+        """Load the model that jobs will most likely ask for, and say which. Raises Unavailable."""
+        machine = survey(self.options, self.site)
+        options, why = settled(self.options, machine)
+        backend, precision = choose_backend(options, machine)
+        if machine.flash and options.model == "flashvsr":
+            settings = options.flashvsr.settings
+            required = settings.attention_named
+            load(machine.flash.weights, settings.attention, precision, self.site.device, required=required)
+        else:
+            factors = passes(Fraction(options.scale or OWN_SCALE), MODELS[options.model].scales)
+            load_nets(options.model, backend, precision, self.site.device, factors, torch.get_num_threads())
+        return f"{options.model}, {backend} {precision}" + (f" ({why})" if why else "")
 
     def join(self, plan: UpscalePlan, parts: Sequence[Path], out: Path) -> None:
         """Write the result: the parts in order, and all else the source holds."""
@@ -98,7 +122,8 @@ def enlarger(plan: UpscalePlan, options: Options, site: Site) -> Enlarge:
     if plan.flash is None:
         return frame_by_frame(plan, site.device)
     weights = find(site.models, plan.flash.version, plan.flash.variant)
-    model = load(weights, plan.flash.attention, plan.precision, site.device)
+    named = plan.flash.attention_named
+    model = load(weights, plan.flash.attention, plan.precision, site.device, required=named)
     device = describe(site.device)
     return Streamed(plan, plan.flash, told(model, plan.flash), device, options.memory, Learned(site.learned))
 

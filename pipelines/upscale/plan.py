@@ -11,7 +11,7 @@ from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.upscale.choose import resolve
 from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
 from darkroom.pipelines.upscale.flashvsr.files import Weights
-from darkroom.pipelines.upscale.flashvsr.plan import OWN_SCALE, SCALES, FlashPlan, cut_into, edges, flash_plan
+from darkroom.pipelines.upscale.flashvsr.plan import SCALES, TRAINED_SCALE, FlashPlan, cut_into, edges, flash_plan
 from darkroom.pipelines.upscale.flashvsr.plan import seconds_per_frame as flash_seconds
 from darkroom.pipelines.upscale.models import MODELS, Model
 from darkroom.pipelines.upscale.options import Options
@@ -20,6 +20,7 @@ from darkroom.pipelines.video.encode import EncoderSettings, choose_encoder
 from darkroom.pipelines.video.facts import VideoFacts
 
 ALGORITHM = 1  # raised when the same plan would give other pictures: old parts are then not joined to new ones
+OWN_SCALE = 2  # of the embedded models, where nothing else is asked for
 LARGEST_FACTOR = 8  # three doublings; more is invention, and a 64-fold intermediate would fill the memory
 SEGMENT_S = 90.0  # of estimated work: what a crash may cost
 SHORTEST_SEGMENT = 120  # frames; each start of an encoder costs quality and bytes (2-3 % at 120, 7 % at 60)
@@ -106,6 +107,8 @@ def make_plan(options: Options, facts: VideoFacts, machine: Machine) -> UpscaleP
             f"{width}x{height} is odd, which {encoder.pixel_format} cannot store: "
             f"the last row or column is repeated to {encoder.width}x{encoder.height}",
         )
+    if options.model == "flashvsr" and machine.flash:
+        warnings += machine.flash.weights.warnings
     container = choose_container(options, facts, encoder)
     kind = machine.device.partition(":")[0]
     parts = segments(options, facts, machine)
@@ -198,7 +201,7 @@ def enlarge(options: Options, facts: VideoFacts) -> tuple[tuple[int, ...], int, 
     width, height = facts.width, facts.height
     flash = options.model == "flashvsr"
     scales, own, largest = (
-        (SCALES, OWN_SCALE, OWN_SCALE) if flash else (MODELS[options.model].scales, 2, LARGEST_FACTOR)
+        (SCALES, TRAINED_SCALE, TRAINED_SCALE) if flash else (MODELS[options.model].scales, OWN_SCALE, LARGEST_FACTOR)
     )
     if options.target_height is None:
         factor = Fraction(options.scale or own)

@@ -23,16 +23,19 @@ log = logging.getLogger(__name__)
 
 
 @lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with other weights replaces it
-def load(weights: Weights, attention: Attention, precision: Precision, device: str) -> FlashVSR:
+def load(
+    weights: Weights, attention: Attention, precision: Precision, device: str, *, required: bool = True
+) -> FlashVSR:
     """Give the model of `weights` on `device`, not yet told what film it is for.
 
-    Raises Unavailable if a file cannot be read, does not hold what it should, or the attention asked for is not here.
+    required: nothing but `attention` will do; else the next best, said aloud
+    Raises Unavailable if a file cannot be read or does not hold what it should, or the required attention is not here.
     """
     dtype, where = DTYPES[precision], torch.device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)  # Triton launches on the current device
     try:
-        ops = choose(device, attention=attention, dtype=dtype)
+        ops = choose(device, attention=attention, dtype=dtype, required=required)
     except ValueError as error:
         raise Unavailable(f"flashvsr: {error}") from error
     loaded = load_weights(weights)

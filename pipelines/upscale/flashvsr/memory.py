@@ -84,7 +84,7 @@ class Bytes:
     denoise: int  # activations of projection and transformer
     decode: int  # activations and memory of the decoder, and of the colour correction
     slack: int
-    host: int = 0  # pinned host memory; not in the total
+    host: int = 0  # host memory; not in the total
 
     @property
     def total(self) -> int:
@@ -136,6 +136,8 @@ def estimate(demand: Demand, profile: Profile) -> Bytes:
         "decode": max(decode, 5 * 3 * pixels * 21 * 4),  # or the colours: frames, reference, three between, fp32
     }
     host = (ring if profile.kv_offload else 0) + (blocks if profile.unload_dit else 0)
+    if full and profile.decoder_strips > 1:  # each tile's memory waits there; tiles overlap by half both ways
+        host += 4 * _vae_memory(a) * pixels * size
     return Bytes(**parts, slack=SLACK + int(FRAGMENTED * sum(parts.values())), host=host)
 
 
@@ -150,11 +152,11 @@ def _dit_bytes(a: Architecture, pixels: int, size: int, slots: int) -> int:
 
 def _projection_bytes(a: Architecture, pixels: int, size: int) -> int:
     first, second = a.lq_hidden
-    patches, frames = pixels // 256, 4 * FIRST_LATENTS
+    patches, latents, frames = pixels // 256, 2, 8  # that are projected together, in the first chunk too
     taken = LQ_CHANNELS * (frames + 2)
     # Four frames stacked in channels for each output, once more with a border; outputs before and after the norm.
     one = taken + 2 * (frames // 2) * 4 * LQ_CHANNELS + 2 * (frames // 2) * first
-    two = taken + (frames // 2 + 2) * first + FIRST_LATENTS * (2 * 4 * first + 2 * second)
+    two = taken + (frames // 2 + 2) * first + latents * (2 * 4 * first + 2 * second)
     return max(one, two) * patches * size
 
 
@@ -172,14 +174,19 @@ def _tcdecoder_bytes(a: Architecture, height: int, width: int, size: int, profil
 
 
 def _vae_bytes(a: Architecture, height: int, width: int, size: int, profile: Profile) -> int:
-    """One latent at a time. Each causal convolution remembers two frames of its input."""
     tiled = profile.decoder_strips > 1
     pixels = min(height, VAE_TILE[0]) * min(width, VAE_TILE[1]) if tiled else height * width
-    base = a.vae_base
-    memory = 7 * 2 * base + 6 * 2 * 2 * base // 4 + 6 * 2 * 4 * base // 16 + 10 * 2 * 4 * base // 64
-    working = 4 * 4 * base + 2 * base  # a residual block of four frames: input, normed, with its past, result
-    accumulated = (3 * 4 + 3 * 4) * height * width * 4 if tiled else 0  # weighted sums in fp32
-    return (memory + working) * pixels * size + accumulated
+    # A chunk's two latents one by one: what the chunk before left, what the first leaves, what the second will.
+    memories = 3 * _vae_memory(a) * pixels
+    working = 26 * a.vae_base * pixels  # a block's input, normed (3 copies), with its past, convolved: 4 frames, and 6
+    sums = 2 * 3 * 4 * height * width * 4 if tiled else 0  # weighted, in fp32
+    return (memories + working) * size + sums
+
+
+def _vae_memory(a: Architecture) -> int:
+    """Count what the causal convolutions remember for each pixel: two frames of the input of each."""
+    full, half, quarter, eighth = 7 * a.vae_base, 6 * 2 * a.vae_base, 6 * 4 * a.vae_base, 10 * 4 * a.vae_base
+    return 2 * (full + half // 4 + quarter // 16 + eighth // 64)
 
 
 # -- the ladder ------------------------------------------------------------------------------------------------------
@@ -201,7 +208,7 @@ def ladder(
 
     cuda:          False for a CPU: there is no host memory to move things to
     device_bytes:  size of the device, for kv_offload_threshold
-    host_bytes:    host memory that may be pinned; what needs more is left out, unless it is set. None: any
+    host_bytes:    host memory that may be taken; what needs more is left out, unless it is set. None: any
     """
     small = options.kv_offload_threshold is not None and device_bytes <= options.kv_offload_threshold
     offload = options.kv_offload == "cpu" or (options.kv_offload == "auto" and small)
@@ -211,7 +218,7 @@ def ladder(
             kv_offload=cuda and offload,
             decoder_strips=2 if options.tiled_vae is True else 1,
             unload_dit=cuda and options.unload_dit is True,
-            **(_tile(options, options.tile_size or TILES[0]) if options.tiled_dit is True else {}),
+            **(tiling(options, options.tile_size or TILES[0]) if options.tiled_dit is True else {}),
         )
     ]
     steps: list[dict[str, Any]] = [] if full else [{"decoder_at_once": 2}, {"decoder_at_once": 1}]
@@ -229,7 +236,7 @@ def ladder(
         moved = {"kv_offload": options.kv_offload != "none", "unload_dit": options.unload_dit is not False}
         for size in sizes:
             if size < max(demand.height, demand.width):
-                steps += [{**_tile(options, size), **(moved if cuda else {})}, _tile(options, size)]
+                steps += [{**tiling(options, size), **(moved if cuda else {})}, tiling(options, size)]
     for step in steps:
         if _lower(demand, replace(rungs[-1], **step), rungs[-1], host_bytes):
             rungs.append(replace(rungs[-1], **step))
@@ -246,7 +253,8 @@ def _lower(demand: Demand, rung: Profile, above: Profile, host_bytes: int | None
     return rung != above and need.total <= estimate(demand, above).total and roomy
 
 
-def _tile(options: MemoryOptions, size: int) -> dict[str, Any]:
+def tiling(options: MemoryOptions, size: int) -> dict[str, Any]:
+    """Give size and overlap of tiles of `size` source pixels, as fields of a profile."""
     return {"tile": size, "overlap": shared(options, size)}
 
 

@@ -11,7 +11,7 @@ from darkroom.kernels.backend import Ops
 from darkroom.pipelines.upscale.flashvsr import lq_projection, ring, tcdecoder, wan_tiles, wan_vae
 from darkroom.pipelines.upscale.flashvsr.dit import DiT, Sparsity
 from darkroom.pipelines.upscale.flashvsr.dit import denoise as denoise_tokens
-from darkroom.pipelines.upscale.flashvsr.frames import AHEAD
+from darkroom.pipelines.upscale.flashvsr.frames import AHEAD, NEXT
 
 ColorFix = Literal["adain", "wavelet", "off"]
 PIXELS = 128  # both sides of a frame are multiples: 8 (latents) x 2 (patches) x 8 (windows)
@@ -103,7 +103,11 @@ def denoise(model: FlashVSR, chunk: Chunk, state: StreamState) -> tuple[Tensor, 
         lq, clips, seen = lq_projection.start(model.lq, frames[:1]), frames[1:], frames
     else:
         lq, clips, seen = state.lq, frames, torch.cat((state.tail, frames))
-    tokens, lq = lq_projection.project(model.lq, clips, lq)
+    parts = []
+    for some in torch.split(clips, NEXT):  # a first chunk at once would need three times the memory of a later one
+        part, lq = lq_projection.project(model.lq, some, lq)
+        parts.append(part)
+    tokens = torch.cat(parts)
     noise = chunk.noise.to(model.device, model.dtype)
     latents, slices = denoise_tokens(model.dit, model.ops, noise, tokens, state.latents, state.ring, model.sparsity)
     shown = len(seen) - AHEAD

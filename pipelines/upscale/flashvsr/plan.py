@@ -8,12 +8,13 @@ from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
 from darkroom.pipelines.upscale.flashvsr.cost import chunk_cost
 from darkroom.pipelines.upscale.flashvsr.files import Number
 from darkroom.pipelines.upscale.flashvsr.frames import NEXT, boundaries, segments
+from darkroom.pipelines.upscale.flashvsr.memory import TILES, tiling
 from darkroom.pipelines.upscale.flashvsr.options import Attention, ColorFix, FlashVSROptions, MemoryOptions, Variant
 from darkroom.pipelines.upscale.flashvsr.prepare import canvas_size
 from darkroom.pipelines.video.facts import VideoFacts
 
 SCALES = (2, 3, 4)  # trained for 4; others run on a picture enlarged by as much
-OWN_SCALE = 4
+TRAINED_SCALE = 4
 EFFICIENCY = 0.4  # share of a device's pace at large matrices that a whole chunk reaches, about
 
 
@@ -28,6 +29,7 @@ class FlashPlan:
     kv_windows: int
     local_range: int
     attention: Attention
+    attention_named: bool  # by a person: then nothing else will do
     color_fix: ColorFix
     seed: int
     lead_in: int
@@ -50,7 +52,7 @@ def flash_plan(
 ) -> FlashPlan:
     """Give the plan for one film, cut into `parts`."""
     settings = options.settings
-    tile = (memory.tile_size or 512, memory.tile_overlap or 0) if memory.tiled_dit is True else None
+    tiles = tiling(memory, memory.tile_size or TILES[0]) if memory.tiled_dit is True else None
     starts = {part.start for part in parts}
     return FlashPlan(
         version=version,
@@ -60,13 +62,14 @@ def flash_plan(
         kv_windows=settings.kv_windows,
         local_range=settings.local_range,
         attention=settings.attention,
+        attention_named=settings.attention_named,
         color_fix=options.color_fix,
         seed=options.seed,
         lead_in=settings.lead_in,
         scale=scale,
         height=facts.height * scale,
         width=facts.width * scale,
-        tiles=tile,
+        tiles=(tiles["tile"], tiles["overlap"]) if tiles else None,
         cuts=tuple(cut for cut in facts.cuts if cut in starts),
     )
 

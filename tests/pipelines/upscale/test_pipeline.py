@@ -8,9 +8,11 @@ from threading import active_count
 import pytest
 import torch
 
-from darkroom.pipelines.base import Segment, Tick
+from darkroom.pipelines.base import Segment, Site, Tick
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
-from darkroom.pipelines.upscale.enlarge import frame_by_frame
+from darkroom.pipelines.tiny_models import write
+from darkroom.pipelines.upscale.enlarge import frame_by_frame, load
+from darkroom.pipelines.upscale.flashvsr.load import load as load_flashvsr
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.pictures import Enlarge, Planes
 from darkroom.pipelines.upscale.pipeline import Upscale, process
@@ -170,3 +172,21 @@ def test_the_report_can_be_written_as_json_and_names_what_made_the_result(plan: 
     assert report["source"]["frames"] == plan.facts.frames
     assert report["encoder"]["name"] == "libx264"
     assert report["encoder"]["options"]["preset"] == "ultrafast"
+
+
+def test_a_model_loaded_beforehand_is_the_one_the_job_finds(bunny: VideoFacts) -> None:
+    upscale = Upscale(Options(model="anime", backend="torch", precision="fp32"))
+    assert upscale.preload() == "anime, torch fp32"
+    before = load.cache_info()
+    with upscale.open(upscale.plan(bunny)):
+        assert load.cache_info().hits == before.hits + 1
+
+
+def test_flashvsr_is_loaded_beforehand_too(tmp_path: Path, bunny: VideoFacts) -> None:
+    write(tmp_path, "1.1")
+    site = Site(models=tmp_path, learned=tmp_path / "learned.json")
+    upscale = Upscale(Options(model="flashvsr", precision="fp32"), site)
+    assert upscale.preload() == "flashvsr, torch fp32"
+    before = load_flashvsr.cache_info()
+    with upscale.open(upscale.plan(bunny)):
+        assert load_flashvsr.cache_info().hits == before.hits + 1

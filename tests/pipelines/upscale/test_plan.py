@@ -9,15 +9,19 @@ from hypothesis import strategies as st
 
 from darkroom.pipelines.base import fingerprint
 from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL
+from darkroom.pipelines.upscale.flashvsr.files import Weights
 from darkroom.pipelines.upscale.models import MODELS
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.plan import (
     SHORTEST_SEGMENT,
+    Flash,
     Machine,
     UpscalePlan,
     choose_backend,
     make_plan,
     passes,
+    wanted_cuts,
 )
 from darkroom.pipelines.video.facts import VideoFacts
 
@@ -154,3 +158,44 @@ def test_whatever_changes_the_pictures_changes_the_fingerprint(bunny: VideoFacts
         replace(plan(bunny), weights_sha256="0"),
     ]
     assert len({fingerprint("upscale", each) for each in plans}) == len(plans)
+
+
+def flash_machine(**changes: Any) -> Machine:
+    """A machine with FlashVSR's weights, as plain facts: nothing is loaded for a plan."""
+    weights = Weights(version="1.1", files=())
+    flash = Flash(weights=weights, architecture=OFFICIAL, precision="bf16", pace=400.0)
+    return replace(PLAIN, device="cuda", flash=flash, obstacle="", **changes)
+
+
+def test_flashvsr_enlarges_four_times_unless_told_otherwise(bunny: VideoFacts) -> None:
+    plan = make_plan(Options(model="flashvsr"), bunny, flash_machine())
+    assert (plan.sizes.width, plan.sizes.height, plan.sizes.passes) == (1280, 720, (4,))
+    assert (plan.backend, plan.precision) == ("torch", "bf16")
+    assert plan.flash is not None
+    assert (plan.flash.height, plan.flash.width) == (720, 1280)
+
+
+def test_flashvsr_reaches_a_height_by_the_next_larger_scale_and_a_reduction(bunny: VideoFacts) -> None:
+    plan = make_plan(Options(model="flashvsr", target_height=480), bunny, flash_machine())
+    assert plan.flash is not None
+    assert (plan.flash.scale, plan.flash.height) == (3, 540)
+    assert plan.sizes.height == 480
+    with pytest.raises(Rejected, match="more than 4 times"):
+        make_plan(Options(model="flashvsr", target_height=1080), bunny, flash_machine())
+
+
+def test_auto_takes_flashvsr_where_nothing_stands_in_its_way_and_says_so(bunny: VideoFacts) -> None:
+    assert make_plan(Options(), bunny, flash_machine()).what == (
+        "flashvsr, torch bf16 (auto: its weights are here, and a GPU for them)"
+    )
+    assert make_plan(Options(), bunny, PLAIN).model == "photo"
+
+
+def test_flashvsr_without_weights_is_unavailable(bunny: VideoFacts) -> None:
+    with pytest.raises(Unavailable, match="model flashvsr: no FlashVSR weights"):
+        make_plan(Options(model="flashvsr"), bunny, PLAIN)
+
+
+def test_only_a_model_with_a_memory_wants_to_know_where_scenes_begin(bunny: VideoFacts) -> None:
+    assert wanted_cuts(Options(model="photo", segment_frames=40), bunny, flash_machine()) == ()
+    assert wanted_cuts(Options(model="flashvsr", segment_frames=40), bunny, flash_machine()) == (45, 85)

@@ -1,3 +1,4 @@
+import gc
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -5,11 +6,16 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from live_bytes import LiveBytes
+from torch import Tensor
 
+from darkroom.kernels.backend import TORCH
 from darkroom.pipelines.errors import Unavailable
-from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL, Architecture
+from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder, wan_vae
+from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL, Architecture, expected_keys
 from darkroom.pipelines.upscale.flashvsr.memory import (
     TILES,
     Bytes,
@@ -26,7 +32,8 @@ from darkroom.pipelines.upscale.flashvsr.memory import (
     start,
     weights,
 )
-from darkroom.pipelines.upscale.flashvsr.options import MemoryOptions
+from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, begin, step
+from darkroom.pipelines.upscale.flashvsr.options import MemoryOptions, Variant
 
 GB, GiB = 10**9, 2**30
 TINY = Architecture(
@@ -95,6 +102,68 @@ def test_the_widest_layer_of_the_small_decoder_is_what_it_was_found_to_be() -> N
     # "About 2.2 GB for each 128-channel tensor at full size" of 8 frames of 1408x768, of which a layer has two.
     decode = estimate(WIDE, Profile(decoder_at_once=2)).decode
     assert 2 * 2.2 * GB < decode < 3 * 2.2 * GB
+
+
+# -- against the code itself, at the published widths ----------------------------------------------------------------
+
+
+def without_content(variant: Variant, profile: Profile) -> FlashVSR:
+    """The whole model on a device without memory; attention gives its result and nothing between."""
+
+    def windowed(q: Tensor, *_: Any, **__: Any) -> Tensor:
+        return torch.empty_like(q)
+
+    meta = {"dtype": torch.bfloat16, "device": torch.device("meta")}
+    keys = expected_keys(OFFICIAL)
+    made = {
+        role: {key: torch.empty(shape, **meta) for key, shape in keys[role].items()}  # type: ignore[call-overload]
+        for role in ("dit", "lq", "prompt", "vae" if variant == "full" else "decoder")
+    }
+    (prompt,) = made["prompt"].values()
+    decoder = wan_vae.prepare(made["vae"], **meta) if variant == "full" else tcdecoder.prepare(made["decoder"], **meta)  # type: ignore[arg-type]
+    return FlashVSR(
+        dit=dit.prepare(made["dit"], prompt, heads=OFFICIAL.heads, **meta),  # type: ignore[arg-type]
+        lq=lq_projection.prepare(made["lq"], causal=True, **meta),  # type: ignore[arg-type]
+        decoder=decoder,
+        ops=replace(TORCH, windowed=windowed),
+        sparsity=dit.Sparsity(topk_ratio=2.0, local_range=11),
+        decoder_at_once=profile.decoder_at_once,
+        decoder_strips=profile.decoder_strips,
+        **meta,  # type: ignore[arg-type]
+    )
+
+
+def counted(variant: Variant, profile: Profile, height: int, width: int) -> int:
+    """Bytes at the widest point of a stream's first two chunks, weights included."""
+    meta = torch.device("meta")
+    with LiveBytes() as live, torch.no_grad():
+        model = without_content(variant, profile)
+        gc.collect()
+        live.peak = 0
+        state = begin(model, height, width)
+        for frames, latents in ((25, 6), (8, 2)):
+            pictures = torch.empty(frames, 3, height, width, dtype=model.dtype, device=meta)
+            noise = torch.empty(latents, 16, height // 8, width // 8, device=meta)
+            _, state = step(model, Chunk(frames=pictures, noise=noise), state)
+        return live.peak
+
+
+# From 0.95: kept frames, borders. To 1.3: the projection's first chunk is narrower than that of the decoder.
+@pytest.mark.parametrize(
+    ("variant", "profile"),
+    [
+        ("tiny", Profile()),
+        ("tiny", Profile(decoder_at_once=2)),
+        ("tiny", Profile(decoder_at_once=1, decoder_strips=4)),
+        ("full", Profile()),
+    ],
+)
+def test_the_estimate_is_what_the_code_takes(variant: Variant, profile: Profile) -> None:
+    demand = Demand(architecture=OFFICIAL, variant=variant, height=192, width=352, scale=Fraction(4))
+    need = estimate(demand, profile)
+    ratio = (need.total - need.slack) / counted(variant, profile, *demand.network_size(profile))
+    print(variant, profile.words(), ratio)
+    assert 0.95 < ratio < 1.3
 
 
 # -- how bytes follow from what is asked -----------------------------------------------------------------------------

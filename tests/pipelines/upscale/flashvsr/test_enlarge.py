@@ -1,0 +1,147 @@
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from darkroom.kernels.color import YUV
+from darkroom.kernels.device import Device, describe
+from darkroom.pipelines.base import Segment, Site
+from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.learned import Learned
+from darkroom.pipelines.upscale import pipeline
+from darkroom.pipelines.upscale.flashvsr import stream
+from darkroom.pipelines.upscale.flashvsr.enlarge import Shelf, Streamed, fitted_to
+from darkroom.pipelines.upscale.flashvsr.memory import Profile
+from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, StreamState, step
+from darkroom.pipelines.upscale.options import Options
+from darkroom.pipelines.upscale.pictures import Planes
+from darkroom.pipelines.upscale.pipeline import Upscale, process
+from darkroom.pipelines.upscale.plan import UpscalePlan
+from darkroom.pipelines.video.facts import VideoFacts
+from darkroom.pipelines.video.probe import probe
+
+SOURCE = YUV(layout="yuv444p", matrix="bt709", full_range=True)
+
+
+@pytest.fixture
+def upscale(models: Path, tmp_path: Path) -> Upscale:
+    options = Options(model="flashvsr", scale=2, precision="fp32", preset="ultrafast", segment_frames=40)
+    return Upscale(options, Site(models=models, learned=tmp_path / "learned.json"))
+
+
+@pytest.fixture
+def plan(upscale: Upscale, bunny: VideoFacts) -> UpscalePlan:
+    return upscale.plan(bunny)
+
+
+def gray(count: int) -> Iterator[Planes]:
+    for level in range(count):
+        yield np.full((4, 6), level, np.uint8), np.full((4, 6), 128, np.uint8), np.full((4, 6), 128, np.uint8)
+
+
+def levels(shelf: Shelf, places: range) -> list[int]:
+    return [int(picture[0, 0, 0]) for picture in shelf[places]]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_shelf_gives_pictures_by_place_and_the_last_again_past_the_end(keep: bool) -> None:
+    shelf = Shelf(gray(11), SOURCE, "cpu", keep=keep)
+    assert levels(shelf, range(5)) == [0, 1, 2, 3, 4]
+    assert levels(shelf, range(5, 9)) == [5, 6, 7, 8]
+    assert levels(shelf, range(9, 14)) == [9, 10, 10, 10, 10]
+    assert levels(shelf, range(14, 16)) == [10, 10]
+
+
+def test_a_shelf_that_keeps_all_gives_them_again() -> None:
+    shelf = Shelf(gray(5), SOURCE, "cpu", keep=True)
+    assert levels(shelf, range(5)) == levels(shelf, range(5)) == [0, 1, 2, 3, 4]
+
+
+def test_a_shelf_takes_no_picture_before_it_is_asked_for() -> None:
+    pictures = gray(11)
+    shelf = Shelf(pictures, SOURCE, "cpu", keep=False)
+    levels(shelf, range(3))
+    assert int(next(pictures)[0][0, 0]) == 3
+
+
+def test_a_later_segment_reads_its_lead_in_and_what_the_last_chunk_looks_at(
+    upscale: Upscale, plan: UpscalePlan
+) -> None:
+    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    first, second = plan.segments[:2]
+    assert enlarge.reads(first).start == 0
+    assert enlarge.reads(second).start == second.start - 29
+    assert enlarge.reads(second).stop >= second.stop + 4
+
+
+def test_out_of_memory_it_steps_down_remembers_it_and_makes_the_same_frames(
+    upscale: Upscale,
+    plan: UpscalePlan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A device on which only one latent at a time can be decoded."""
+
+    def tight(model: FlashVSR, chunk: Chunk, state: StreamState) -> Any:
+        if model.decoder_at_once != 1:
+            raise torch.OutOfMemoryError("the fake limit")
+        return step(model, chunk, state)
+
+    monkeypatch.setattr(stream, "step", tight)
+    short = replace(plan, segments=(Segment(0, 0, 5),))
+    enlarge = pipeline.enlarger(short, upscale.options, upscale.site)
+    with caplog.at_level(logging.WARNING):
+        process(short, enlarge, short.segments[0], None, tmp_path / "0.mp4", lambda done: None)
+    assert probe(tmp_path / "0.mp4").frames == 5
+    assert "out of memory; from now on" in caplog.text
+    again = pipeline.enlarger(short, upscale.options, upscale.site)
+    assert isinstance(again, Streamed)
+    assert again.profile.decoder_at_once == 1
+
+
+def test_when_every_way_is_too_large_the_numbers_are_told(
+    upscale: Upscale,
+    plan: UpscalePlan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(model: FlashVSR, chunk: Chunk, state: StreamState) -> Any:
+        raise torch.OutOfMemoryError("the fake limit")
+
+    monkeypatch.setattr(stream, "step", full)
+    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    with pytest.raises(Unavailable, match=r"bunny\.mp4: out of memory: the fake limit"):
+        process(plan, enlarge, plan.segments[0], None, tmp_path / "0.mp4", lambda done: None)
+    assert "GiB of device memory at least" in caplog.text
+
+
+def test_a_device_too_small_by_estimate_is_refused_before_any_work(
+    upscale: Upscale, plan: UpscalePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = replace(describe("cpu"), free_bytes=100 << 20)
+    monkeypatch.setattr(pipeline, "describe", lambda device: small)
+    with pytest.raises(Unavailable, match=r"0\.1 GiB may be used"):
+        pipeline.enlarger(plan, upscale.options, upscale.site)
+
+
+def test_the_transformer_in_host_memory_is_the_same_transformer(upscale: Upscale, plan: UpscalePlan) -> None:
+    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    assert isinstance(enlarge, Streamed)
+    light = fitted_to(enlarge._model, Profile(unload_dit=True, kv_offload=True, decoder_at_once=1, decoder_strips=4))
+    assert (light.kv_offload, light.decoder_at_once, light.decoder_strips) == (True, 1, 4)
+    assert {block.q_norm.device.type for block in light.dit.blocks} == {"cpu"}
+
+
+def test_a_rung_this_version_does_not_know_is_not_taken(upscale: Upscale, plan: UpscalePlan) -> None:
+    device: Device = describe("cpu")
+    Learned(upscale.site.learned).keep_rung(device.name, 320, 180, 2, {"from": "the future"})
+    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    assert isinstance(enlarge, Streamed)
+    assert enlarge.profile == Profile()
