@@ -1,0 +1,1 @@
+"""The pipeline `ocr`: images and PDFs become text, tables and searchable PDFs."""
