@@ -145,10 +145,10 @@ def counted(variant: Variant, profile: Profile, height: int, width: int) -> int:
             pictures = torch.empty(frames, 3, height, width, dtype=model.dtype, device=meta)
             noise = torch.empty(latents, 16, height // 8, width // 8, device=meta)
             _, state = step(model, Chunk(frames=pictures, noise=noise), state)
-        return live.peak
+    return int(live.peak)
 
 
-# From 0.95: kept frames, borders. To 1.3: the projection's first chunk is narrower than that of the decoder.
+# A few per cent below are what the slack is for; above, chunk and decoder do not reach their widest point together.
 @pytest.mark.parametrize(
     ("variant", "profile"),
     [
@@ -162,8 +162,7 @@ def test_the_estimate_is_what_the_code_takes(variant: Variant, profile: Profile)
     demand = Demand(architecture=OFFICIAL, variant=variant, height=192, width=352, scale=Fraction(4))
     need = estimate(demand, profile)
     ratio = (need.total - need.slack) / counted(variant, profile, *demand.network_size(profile))
-    print(variant, profile.words(), ratio)
-    assert 0.95 < ratio < 1.3
+    assert 0.95 < ratio < 1.2
 
 
 # -- how bytes follow from what is asked -----------------------------------------------------------------------------
