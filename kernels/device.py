@@ -39,7 +39,7 @@ class Device:
     kind: Literal["cpu", "cuda"]
     capability: tuple[int, int] = (0, 0)  # of CUDA devices: (8, 0) is an A100
     total_bytes: int = 0
-    free_bytes: int = 0  # now, with what this process holds in reserve and could let go
+    free_bytes: int = 0  # now, for this process: with all it holds already, such as weights that are kept warm
 
 
 def describe(device: str) -> Device:
@@ -49,13 +49,12 @@ def describe(device: str) -> Device:
         name = f"{_cpu_name()}, {torch.get_num_threads()} threads"
         return Device(name=name, kind="cpu", total_bytes=total, free_bytes=_available_bytes(total))
     free, total = torch.cuda.mem_get_info(device)
-    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return Device(
         name=torch.cuda.get_device_name(device),
         kind="cuda",
         capability=torch.cuda.get_device_capability(device),
         total_bytes=total,
-        free_bytes=free + idle,
+        free_bytes=free + torch.cuda.memory_reserved(device),
     )
 
 

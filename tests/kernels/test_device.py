@@ -62,3 +62,7 @@ def test_a_card_is_described_and_measured() -> None:
     assert device.capability >= (3, 0)
     assert 0 < device.free_bytes <= device.total_bytes
     assert matmul_rate("cuda", "fp16", budget_s=0.1) > 1
+    held = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    assert abs(describe("cuda").free_bytes - device.free_bytes) < held.nbytes // 2, (
+        "what we hold ourselves is ours to use"
+    )

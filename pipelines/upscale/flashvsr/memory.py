@@ -296,7 +296,7 @@ def start(fitting: Profile, remembered: Profile | None, rungs: Sequence[Profile]
 def budget(options: MemoryOptions, free_bytes: int) -> int:
     """Give the bytes that a plan may use: of the card that `profile` names, or of those that are free now.
 
-    free_bytes: of the device, with what this process holds and could let go
+    free_bytes: of the device, with what this process holds: its weights are in the estimates too
     """
     card = free_bytes if options.profile == "auto" else (int(options.profile.removesuffix("GB")) << 30) - CONTEXT
     return min(card, options.limit or card)
