@@ -220,8 +220,7 @@ def test_a_worker_that_is_warmed_up_says_what_it_loads_and_takes_the_next_job(
     crew = hire("warm")
     crew.warm()
     assert (crew.now().state, crew.now().what) == ("idle", "warm"), "the device, as long as no more is known"
-    hear(crew, "stage")
-    hear(crew, "loaded")
+    assert hear(crew, "loaded")["stage"] == ["loading the model", ""]
     assert (crew.now().state, crew.now().stage, crew.now().what) == ("idle", "", "photo")
     warmed = crew.pid
     crew.warm()

@@ -5,9 +5,9 @@ from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.weights.embedded import FOLDER, read_weights
 
 
-def test_every_model_of_the_options_is_here() -> None:
+def test_every_model_of_the_options_is_here_but_for_flashvsr() -> None:
     names = Options.model_json_schema()["properties"]["model"]["enum"]
-    assert sorted(MODELS) == sorted(names)
+    assert sorted([*MODELS, "auto", "flashvsr"]) == sorted(names)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
