@@ -9,7 +9,7 @@ from math import prod, sqrt
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from darkroom.pipelines.upscale.flashvsr.architecture import Architecture, Role, Shape, expected_keys
@@ -60,7 +60,7 @@ def write(folder: Path, version: Number, *, architecture: Architecture = TINY, s
         tensors = {key: make(key, shape, numbers).to(TYPES[role]) for key, shape in shapes.items()}
         path = place / NAMES[role]
         if path.suffix == ".safetensors":
-            save_file(tensors, path)
+            path.write_bytes(save(tensors))  # with the rights that the umask gives, unlike save_file
         else:
             torch.save(tensors["prompt"] if role == "prompt" else tensors, path)
     return place

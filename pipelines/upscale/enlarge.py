@@ -27,6 +27,7 @@ class FrameByFrame:
     plan: UpscalePlan
     device: str
     nets: tuple[nets.Net, ...]
+    at_once: int = 1
 
     def reads(self, segment: Segment) -> range:
         """Give the segment's own frames."""

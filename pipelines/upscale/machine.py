@@ -9,7 +9,7 @@ from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.choose import unfit
 from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
-from darkroom.pipelines.upscale.flashvsr.files import Weights, find
+from darkroom.pipelines.upscale.flashvsr.files import NUMBERS, Weights, find, places
 from darkroom.pipelines.upscale.flashvsr.weights import load
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.plan import Flash, Machine
@@ -41,10 +41,11 @@ def flash_at(options: Options, site: Site) -> tuple[Flash | None, str]:
         return None, obstacle
     try:
         weights = find(site.models, options.flashvsr.version, options.flashvsr.variant)
-    except Unavailable:
+    except Unavailable as error:
         if named:
             raise
-        return None, f"no FlashVSR weights in {site.models}"
+        begun = places(site.models, NUMBERS)
+        return None, str(error) if begun else f"no FlashVSR weights in {site.models}"
     precision = flash_precision(device, site.device) if options.precision == "auto" else options.precision
     measure = partial(matmul_rate, site.device, precision)
     flash = Flash(

@@ -26,6 +26,10 @@ Planes = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 class Enlarge(Protocol):
     """Turns pictures of the source into those of a segment's result: the seam where a model plugs in."""
 
+    @property
+    def at_once(self) -> int:
+        """How many pictures come together: twice as many may wait, so that the model need not."""
+
     def reads(self, segment: Segment) -> range:
         """Give the source's frames that `segment` is made from, in the order they are wanted."""
 

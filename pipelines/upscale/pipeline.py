@@ -154,10 +154,10 @@ def write_part(plan: UpscalePlan, enlarge: Enlarge, segment: Segment, out: Path,
     The encoder runs in the caller's thread, and so does `tick`: what it raises unwinds from here, and
     when this returns or raises, both threads have ended.
     """
-    done = segment.start
+    done, waiting = segment.start, max(ENLARGED_AHEAD, 2 * enlarge.at_once)
     with (
         closing(ahead(source_planes(plan.facts, enlarge.reads(segment)), DECODED_AHEAD)) as pictures,
-        closing(ahead(enlarge(segment, pictures, out.parent), ENLARGED_AHEAD)) as results,
+        closing(ahead(enlarge(segment, pictures, out.parent), waiting)) as results,
         PartWriter(out, plan.facts, plan.encoder, segment.start) as writer,
     ):
         for planes in results:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from functools import partial
@@ -14,7 +15,7 @@ from darkroom.kernels.color import YUV
 from darkroom.kernels.device import Device
 from darkroom.pipelines.base import Segment
 from darkroom.pipelines.learned import Learned
-from darkroom.pipelines.upscale.flashvsr.frames import Window, window
+from darkroom.pipelines.upscale.flashvsr.frames import NEXT, Window, window
 from darkroom.pipelines.upscale.flashvsr.memory import (
     Demand,
     Profile,
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 class Streamed:
     """Enlarges segments as `plan` says; a way of running that is too large for the device gives way to the next."""
+
+    at_once = NEXT
 
     def __init__(
         self,
@@ -69,6 +72,9 @@ class Streamed:
         taught = profile_of(learned.rung(device.name, facts.width, facts.height, flash.scale))
         self.profile: Profile = max(fitting, taught or fitting, key=self._place)
         self._cleared = False
+        if cuda:
+            share = min(1.0, memory.limit / device.total_bytes) if memory.limit else 1.0
+            torch.cuda.set_per_process_memory_fraction(share, model.device)
         log.info(
             "flashvsr: %s, about %.1f GiB", self.profile.words(), estimate(self._demand, self.profile).total / 2**30
         )
@@ -96,7 +102,7 @@ class Streamed:
             seed=self._flash.seed,
         )
         shelf = Shelf(pictures, source, str(self._model.device), keep=len(tiled) > 1)
-        with torch.inference_mode():
+        with torch.inference_mode(), current(self._model.device):
             shown = frames(job, shelf) if len(tiled) == 1 else frames_by_tiles(job, shelf, tiled, scratch)
             for frame in shown:
                 if frame is None:
@@ -124,6 +130,11 @@ class Streamed:
 
     def _place(self, profile: Profile) -> int:
         return self._rungs.index(profile) if profile in self._rungs else -1
+
+
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Make `device` the one of this thread: kernels are launched on that, and every thread has its own."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def fitted_to(model: FlashVSR, profile: Profile) -> FlashVSR:

@@ -33,6 +33,13 @@ def test_without_weights_flashvsr_is_unavailable_by_name_and_an_obstacle_for_aut
     assert (found.flash, found.obstacle) == (None, f"no FlashVSR weights in {site.models}")
 
 
+def test_a_damaged_set_is_told_as_what_it_is(site: Site, with_card: None) -> None:
+    (write(site.models, "1.1") / "TCDecoder.ckpt").unlink()
+    found = survey(Options(model="auto"), site)
+    assert found.flash is None
+    assert "TCDecoder.ckpt" in found.obstacle
+
+
 def test_with_weights_and_a_card_nothing_stands_in_its_way(site: Site, with_card: None) -> None:
     write(site.models, "1.1")
     found = survey(Options(model="auto"), site)

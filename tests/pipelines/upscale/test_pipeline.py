@@ -101,6 +101,7 @@ class Tight:
     too_heavy: int  # steps down until it fits
     steps: int  # that there are
     error: Exception
+    at_once: int = 1
 
     def reads(self, segment: Segment) -> range:
         return self.real.reads(segment)
