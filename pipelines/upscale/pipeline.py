@@ -11,17 +11,15 @@ from typing import Any
 
 import torch
 
-from darkroom.kernels.device import describe
 from darkroom.pipelines.base import Process, Segment, Site, Tick
 from darkroom.pipelines.errors import Unavailable
-from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.ahead import ahead
 from darkroom.pipelines.upscale.enlarge import frame_by_frame
 from darkroom.pipelines.upscale.enlarge import load as load_nets
 from darkroom.pipelines.upscale.flashvsr.cuts import find_cuts
 from darkroom.pipelines.upscale.flashvsr.enlarge import Streamed
 from darkroom.pipelines.upscale.flashvsr.files import find
-from darkroom.pipelines.upscale.flashvsr.load import load, told
+from darkroom.pipelines.upscale.flashvsr.load import load
 from darkroom.pipelines.upscale.machine import survey
 from darkroom.pipelines.upscale.models import MODELS
 from darkroom.pipelines.upscale.options import Options
@@ -122,10 +120,7 @@ def enlarger(plan: UpscalePlan, options: Options, site: Site) -> Enlarge:
     if plan.flash is None:
         return frame_by_frame(plan, site.device)
     weights = find(site.models, plan.flash.version, plan.flash.variant)
-    named = plan.flash.attention_named
-    model = load(weights, plan.flash.attention, plan.precision, site.device, required=named)
-    device = describe(site.device)
-    return Streamed(plan, plan.flash, told(model, plan.flash), device, options.memory, Learned(site.learned))
+    return Streamed(plan, plan.flash, weights, site, options.memory)
 
 
 def process(

@@ -101,20 +101,34 @@ def topk_ratio(sparse_ratio: float, height: int, width: int) -> float:
     return sparse_ratio * TRAINED_PIXELS / (height * width)
 
 
-def prepare(weights: Weights, prompt: Tensor, *, heads: int, dtype: torch.dtype, device: torch.device) -> DiT:
-    """Give the transformer of the official `weights`.
+def prepare(
+    weights: Weights,
+    prompt: Tensor,
+    *,
+    heads: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    home: torch.device | None = None,
+) -> DiT:
+    """Give the transformer of the official `weights`, to compute on `device`.
 
     prompt: [1, tokens, text width], the encoded prompt that belongs to the weights
+    home:   where the blocks rest; None: on the device. Only one of them is ever there otherwise
     """
-    w = {key: value.to(device, dtype) for key, value in weights.items()}
+
+    def cast(*names: str) -> Weights:
+        return {key: value.to(device, dtype) for key, value in weights.items() if key.startswith(names)}
+
+    w = cast("patch_embedding.", "text_embedding.", "time_", "head.")
     t, t_mod = timestep(w)
     text = F.gelu(_linear(w, "text_embedding.0")(prompt[0].to(device, dtype)), approximate="tanh")
     text = _linear(w, "text_embedding.2")(text)
-    count = 1 + max(int(key.split(".")[1]) for key in w if key.startswith("blocks."))
+    count = 1 + max(int(key.split(".")[1]) for key in weights if key.startswith("blocks."))
+    names = [f"blocks.{index}." for index in range(count)]
     return DiT(
         heads=heads,
         patch=Linear(weight=w["patch_embedding.weight"].flatten(1), bias=w["patch_embedding.bias"]),
-        blocks=tuple(_block(w, f"blocks.{index}.", t_mod, text, heads) for index in range(count)),
+        blocks=tuple(_block(cast(name), name, t_mod, text, heads).on(home or device) for name in names),
         head=_linear(w, "head.head"),
         head_modulation=_opened(w["head.modulation"][0] + t),
     )
@@ -232,6 +246,13 @@ def _linear(w: Weights, name: str) -> Linear:
 
 
 def _on(value: Linear | Tensor, device: torch.device) -> Linear | Tensor:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    return Linear(weight=value.weight.to(device, non_blocking=True), bias=value.bias.to(device, non_blocking=True))
+    if isinstance(value, Linear):
+        return Linear(weight=_moved(value.weight, device), bias=_moved(value.bias, device))
+    return _moved(value, device)
+
+
+def _moved(value: Tensor, device: torch.device) -> Tensor:
+    """Give `value` on `device`; from a GPU to the host into pinned memory, from which it comes back at full speed."""
+    if value.is_cuda and device.type == "cpu":
+        return torch.empty(value.shape, dtype=value.dtype, pin_memory=True).copy_(value)
+    return value.to(device, non_blocking=True)

@@ -12,19 +12,21 @@ import torch
 from torch import Tensor
 
 from darkroom.kernels.color import YUV
-from darkroom.kernels.device import Device
-from darkroom.pipelines.base import Segment
+from darkroom.kernels.device import DTYPES, describe
+from darkroom.pipelines.base import Segment, Site
 from darkroom.pipelines.learned import Learned
+from darkroom.pipelines.upscale.flashvsr.files import Weights
 from darkroom.pipelines.upscale.flashvsr.frames import NEXT, Window, window
+from darkroom.pipelines.upscale.flashvsr.load import kept, load, told
 from darkroom.pipelines.upscale.flashvsr.memory import (
     Demand,
-    Profile,
     below,
     budget,
     estimate,
     fit,
     ladder,
     profile_of,
+    start,
     too_much,
 )
 from darkroom.pipelines.upscale.flashvsr.model import FlashVSR
@@ -37,6 +39,8 @@ from darkroom.pipelines.upscale.plan import UpscalePlan
 
 log = logging.getLogger(__name__)
 
+HOST_SHARE = 0.75  # of the host memory that is free now: what may be pinned for the device's sake
+
 
 class Streamed:
     """Enlarges segments as `plan` says; a way of running that is too large for the device gives way to the next."""
@@ -44,40 +48,42 @@ class Streamed:
     at_once = NEXT
 
     def __init__(
-        self,
-        plan: UpscalePlan,
-        flash: FlashPlan,
-        model: FlashVSR,
-        device: Device,
-        memory: MemoryOptions,
-        learned: Learned,
+        self, plan: UpscalePlan, flash: FlashPlan, weights: Weights, site: Site, memory: MemoryOptions
     ) -> None:
-        """Choose the way of running by estimate and by what was learned. Raises Unavailable if none can fit."""
-        self._plan, self._flash, self._model = plan, flash, model
-        self._device, self._learned = device, learned
-        facts = plan.facts
+        """Choose the way of running by estimate and by what was learned, and load the model for it.
+
+        Raises Unavailable if no way can fit, or the model cannot be loaded.
+        """
+        self._plan, self._flash, self._weights, self._site = plan, flash, weights, site
+        self._device, self._learned = describe(site.device), Learned(site.learned)
+        facts, cuda = plan.facts, self._device.kind == "cuda"
         self._demand = Demand(
             architecture=flash.architecture,
             variant=flash.variant,
-            dtype_bytes=model.dtype.itemsize,
+            dtype_bytes=DTYPES[plan.precision].itemsize,
             kv_windows=flash.kv_windows,
             height=facts.height,
             width=facts.width,
             scale=Fraction(flash.scale),
         )
-        cuda = device.kind == "cuda"
-        self._rungs = ladder(memory, self._demand, cuda=cuda, device_bytes=device.total_bytes)
-        self._budget = budget(memory, device.free_bytes)
+        self._rungs = ladder(
+            memory,
+            self._demand,
+            cuda=cuda,
+            device_bytes=self._device.total_bytes,
+            host_bytes=int(HOST_SHARE * describe("cpu").free_bytes) if cuda else None,
+        )
+        self._budget = budget(memory, self._device.free_bytes)
         fitting = fit(self._rungs, partial(estimate, self._demand), self._budget)
-        taught = profile_of(learned.rung(device.name, facts.width, facts.height, flash.scale))
-        self.profile: Profile = max(fitting, taught or fitting, key=self._place)
+        taught = profile_of(self._learned.rung(self._device.name, facts.width, facts.height, flash.scale))
+        self.profile = start(fitting, taught, self._rungs)
         self._cleared = False
         if cuda:
-            share = min(1.0, memory.limit / device.total_bytes) if memory.limit else 1.0
-            torch.cuda.set_per_process_memory_fraction(share, model.device)
-        log.info(
-            "flashvsr: %s, about %.1f GiB", self.profile.words(), estimate(self._demand, self.profile).total / 2**30
-        )
+            share = min(1.0, memory.limit / self._device.total_bytes) if memory.limit else 1.0
+            torch.cuda.set_per_process_memory_fraction(share, site.device)
+        self._model = self._loaded()
+        needed_gib = estimate(self._demand, self.profile).total / 2**30
+        log.info("flashvsr: %s, about %.1f GiB", self.profile.words(), needed_gib)
 
     def reads(self, segment: Segment) -> range:
         """Give the segment's frames with the lead-in before them and those the last chunk looks at."""
@@ -95,7 +101,12 @@ class Streamed:
             overlap=self.profile.overlap,
         )
         job = Job(
-            model=fitted_to(self._model, self.profile),
+            model=replace(
+                self._model,
+                kv_offload=self.profile.kv_offload,
+                decoder_at_once=self.profile.decoder_at_once,
+                decoder_strips=self.profile.decoder_strips,
+            ),
             window=self._window(segment),
             height=self._flash.height,
             width=self._flash.width,
@@ -119,35 +130,36 @@ class Streamed:
         if lower is None:
             log.error("flashvsr: %s", too_much(estimate(self._demand, self.profile), self._budget))
             return False
-        self.profile, facts = lower, self._plan.facts
+        moved, facts = lower.unload_dit != self.profile.unload_dit, self._plan.facts
+        self.profile = lower
         self._learned.keep_rung(self._device.name, facts.width, facts.height, self._flash.scale, lower.values())
         log.warning("flashvsr: out of memory; from now on %s", lower.words())
+        if moved:
+            del self._model  # and what is kept warm: both would fill the device while the lighter one is loaded
+            kept.cache_clear()
+            self._model = self._loaded()
         return True
 
     def _window(self, segment: Segment) -> Window:
         cut = segment.start in self._flash.cuts
         return window(segment, self._plan.facts.frames, cut=cut, lead_in=self._flash.lead_in)
 
-    def _place(self, profile: Profile) -> int:
-        return self._rungs.index(profile) if profile in self._rungs else -1
+    def _loaded(self) -> FlashVSR:
+        flash = self._flash
+        model = load(
+            self._weights,
+            flash.attention,
+            self._plan.precision,
+            self._site.device,
+            required=flash.attention_named,
+            unload_dit=self.profile.unload_dit,
+        )
+        return told(model, flash)
 
 
 def current(device: torch.device) -> AbstractContextManager[object]:
     """Make `device` the one of this thread: kernels are launched on that, and every thread has its own."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-
-
-def fitted_to(model: FlashVSR, profile: Profile) -> FlashVSR:
-    """Give `model` run as `profile` says, tiles left aside."""
-    if profile.unload_dit:
-        host = torch.device("cpu")
-        model = replace(model, dit=replace(model.dit, blocks=tuple(block.on(host) for block in model.dit.blocks)))
-    return replace(
-        model,
-        kv_offload=profile.kv_offload,
-        decoder_at_once=profile.decoder_at_once,
-        decoder_strips=profile.decoder_strips,
-    )
 
 
 class Shelf:

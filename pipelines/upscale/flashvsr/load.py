@@ -22,15 +22,29 @@ from darkroom.pipelines.upscale.flashvsr.weights import load as load_weights
 log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with other weights replaces it
 def load(
-    weights: Weights, attention: Attention, precision: Precision, device: str, *, required: bool = True
+    weights: Weights,
+    attention: Attention,
+    precision: Precision,
+    device: str,
+    *,
+    required: bool = True,
+    unload_dit: bool = False,
 ) -> FlashVSR:
     """Give the model of `weights` on `device`, not yet told what film it is for.
 
-    required: nothing but `attention` will do; else the next best, said aloud
+    required:    nothing but `attention` will do; else the next best, said aloud
+    unload_dit:  keep the transformer's blocks in host memory
     Raises Unavailable if a file cannot be read or does not hold what it should, or the required attention is not here.
     """
+    return kept(weights, attention, precision, device, required, unload_dit)
+
+
+@lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with other weights replaces it
+def kept(
+    weights: Weights, attention: Attention, precision: Precision, device: str, required: bool, unload_dit: bool
+) -> FlashVSR:
+    """Do what `load` says."""
     dtype, where = DTYPES[precision], torch.device(device)
     if where.type == "cuda":
         torch.cuda.set_device(where)  # Triton launches on the current device
@@ -39,6 +53,7 @@ def load(
     except ValueError as error:
         raise Unavailable(f"flashvsr: {error}") from error
     loaded = load_weights(weights)
+    home = torch.device("cpu") if unload_dit else where
     a = loaded.architecture
     if loaded.vae is not None:
         decoder: TCDecoder | WanDecoder = wan_vae.prepare(loaded.vae, dtype=dtype, device=where)
@@ -46,7 +61,7 @@ def load(
         assert loaded.decoder is not None, "a set holds one decoder or the other"
         decoder = tcdecoder.prepare(loaded.decoder, dtype=dtype, device=where)
     model = FlashVSR(
-        dit=dit.prepare(loaded.dit, loaded.prompt, heads=a.heads, dtype=dtype, device=where),
+        dit=dit.prepare(loaded.dit, loaded.prompt, heads=a.heads, dtype=dtype, device=where, home=home),
         lq=lq_projection.prepare(loaded.lq, causal=weights.causal, dtype=dtype, device=where),
         decoder=decoder,
         ops=ops,

@@ -15,7 +15,7 @@ from darkroom.pipelines.upscale.flashvsr.frames import AHEAD, NEXT
 
 ColorFix = Literal["adain", "wavelet", "off"]
 PIXELS = 128  # both sides of a frame are multiples: 8 (latents) x 2 (patches) x 8 (windows)
-LATENT_PIXELS = 8
+FRAMES = 4  # of a latent
 CHANNELS = 16  # of a latent
 
 
@@ -93,7 +93,10 @@ def step(model: FlashVSR, chunk: Chunk, state: StreamState) -> tuple[Tensor, Str
     latents, seen, state = denoise(model, chunk, state)
     frames, state = develop(model, latents, seen, state)
     height, width = state.shown
-    return match_colors(model)(frames[..., :height, :width], seen[..., :height, :width]), state
+    frames, seen = frames[..., :height, :width], seen[..., :height, :width]
+    few = FRAMES * (model.decoder_at_once or len(frames))  # matched as they were decoded, for the same want of memory
+    pairs = zip(torch.split(frames, few), torch.split(seen, few), strict=True)
+    return torch.cat([match_colors(model)(some, shown) for some, shown in pairs]), state
 
 
 def denoise(model: FlashVSR, chunk: Chunk, state: StreamState) -> tuple[Tensor, Tensor, StreamState]:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, Ty
 Version = Literal["auto", "1", "1.1"]
 Variant = Literal["tiny", "tiny-long", "full"]
 Preset = Literal["fast", "balanced", "stable"]
-Attention = Literal["auto", "sparse", "sparse-int8", "dense", "torch"]
+Attention = Literal["auto", "sparse", "sparse-int8", "torch", "dense", "sage", "flash"]
 ColorFix = Literal["adain", "wavelet", "off"]
 LeadIn = Literal[0, 21, 29, 45]
 VramProfile = Literal["auto", "8GB", "12GB", "16GB", "24GB", "32GB", "48GB", "80GB"]

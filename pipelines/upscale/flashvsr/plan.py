@@ -8,7 +8,7 @@ from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
 from darkroom.pipelines.upscale.flashvsr.cost import chunk_cost
 from darkroom.pipelines.upscale.flashvsr.files import Number
 from darkroom.pipelines.upscale.flashvsr.frames import NEXT, boundaries, segments
-from darkroom.pipelines.upscale.flashvsr.memory import TILES, tiling
+from darkroom.pipelines.upscale.flashvsr.memory import TILES, shared
 from darkroom.pipelines.upscale.flashvsr.options import Attention, ColorFix, FlashVSROptions, MemoryOptions, Variant
 from darkroom.pipelines.upscale.flashvsr.prepare import canvas_size
 from darkroom.pipelines.video.facts import VideoFacts
@@ -52,7 +52,7 @@ def flash_plan(
 ) -> FlashPlan:
     """Give the plan for one film, cut into `parts`."""
     settings = options.settings
-    tiles = tiling(memory, memory.tile_size or TILES[0]) if memory.tiled_dit is True else None
+    size = memory.tile_size or TILES[0]
     starts = {part.start for part in parts}
     return FlashPlan(
         version=version,
@@ -69,7 +69,7 @@ def flash_plan(
         scale=scale,
         height=facts.height * scale,
         width=facts.width * scale,
-        tiles=(tiles["tile"], tiles["overlap"]) if tiles else None,
+        tiles=(size, shared(memory, size)) if memory.tiled_dit is True else None,
         cuts=tuple(cut for cut in facts.cuts if cut in starts),
     )
 

@@ -12,7 +12,7 @@ from darkroom.pipelines.base import Segment, Site, Tick
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 from darkroom.pipelines.tiny_models import write
 from darkroom.pipelines.upscale.enlarge import frame_by_frame, load
-from darkroom.pipelines.upscale.flashvsr.load import load as load_flashvsr
+from darkroom.pipelines.upscale.flashvsr.load import kept
 from darkroom.pipelines.upscale.options import Options
 from darkroom.pipelines.upscale.pictures import Enlarge, Planes
 from darkroom.pipelines.upscale.pipeline import Upscale, process
@@ -188,6 +188,6 @@ def test_flashvsr_is_loaded_beforehand_too(tmp_path: Path, bunny: VideoFacts) ->
     site = Site(models=tmp_path, learned=tmp_path / "learned.json")
     upscale = Upscale(Options(model="flashvsr", precision="fp32"), site)
     assert upscale.preload() == "flashvsr, torch fp32"
-    before = load_flashvsr.cache_info()
+    before = kept.cache_info()
     with upscale.open(upscale.plan(bunny)):
-        assert load_flashvsr.cache_info().hits == before.hits + 1
+        assert kept.cache_info().hits == before.hits + 1

@@ -1,4 +1,6 @@
+import gc
 import logging
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +16,8 @@ from darkroom.pipelines.base import Segment, Site
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale import pipeline
-from darkroom.pipelines.upscale.flashvsr import stream
-from darkroom.pipelines.upscale.flashvsr.enlarge import Shelf, Streamed, fitted_to
+from darkroom.pipelines.upscale.flashvsr import enlarge, stream
+from darkroom.pipelines.upscale.flashvsr.enlarge import Shelf, Streamed
 from darkroom.pipelines.upscale.flashvsr.memory import Profile
 from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, StreamState, step
 from darkroom.pipelines.upscale.options import Options
@@ -72,11 +74,11 @@ def test_a_shelf_takes_no_picture_before_it_is_asked_for() -> None:
 def test_a_later_segment_reads_its_lead_in_and_what_the_last_chunk_looks_at(
     upscale: Upscale, plan: UpscalePlan
 ) -> None:
-    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    streamed = pipeline.enlarger(plan, upscale.options, upscale.site)
     first, second = plan.segments[:2]
-    assert enlarge.reads(first).start == 0
-    assert enlarge.reads(second).start == second.start - 29
-    assert enlarge.reads(second).stop >= second.stop + 4
+    assert streamed.reads(first).start == 0
+    assert streamed.reads(second).start == second.start - 29
+    assert streamed.reads(second).stop >= second.stop + 4
 
 
 def test_out_of_memory_it_steps_down_remembers_it_and_makes_the_same_frames(
@@ -95,9 +97,9 @@ def test_out_of_memory_it_steps_down_remembers_it_and_makes_the_same_frames(
 
     monkeypatch.setattr(stream, "step", tight)
     short = replace(plan, segments=(Segment(0, 0, 5),))
-    enlarge = pipeline.enlarger(short, upscale.options, upscale.site)
+    streamed = pipeline.enlarger(short, upscale.options, upscale.site)
     with caplog.at_level(logging.WARNING):
-        process(short, enlarge, short.segments[0], None, tmp_path / "0.mp4", lambda done: None)
+        process(short, streamed, short.segments[0], None, tmp_path / "0.mp4", lambda done: None)
     assert probe(tmp_path / "0.mp4").frames == 5
     assert "out of memory; from now on" in caplog.text
     again = pipeline.enlarger(short, upscale.options, upscale.site)
@@ -116,9 +118,9 @@ def test_when_every_way_is_too_large_the_numbers_are_told(
         raise torch.OutOfMemoryError("the fake limit")
 
     monkeypatch.setattr(stream, "step", full)
-    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
+    streamed = pipeline.enlarger(plan, upscale.options, upscale.site)
     with pytest.raises(Unavailable, match=r"bunny\.mp4: out of memory: the fake limit"):
-        process(plan, enlarge, plan.segments[0], None, tmp_path / "0.mp4", lambda done: None)
+        process(plan, streamed, plan.segments[0], None, tmp_path / "0.mp4", lambda done: None)
     assert "GiB of device memory at least" in caplog.text
 
 
@@ -126,22 +128,31 @@ def test_a_device_too_small_by_estimate_is_refused_before_any_work(
     upscale: Upscale, plan: UpscalePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = replace(describe("cpu"), free_bytes=100 << 20)
-    monkeypatch.setattr(pipeline, "describe", lambda device: small)
+    monkeypatch.setattr(enlarge, "describe", lambda device: small)
     with pytest.raises(Unavailable, match=r"0\.1 GiB may be used"):
         pipeline.enlarger(plan, upscale.options, upscale.site)
 
 
-def test_the_transformer_in_host_memory_is_the_same_transformer(upscale: Upscale, plan: UpscalePlan) -> None:
-    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
-    assert isinstance(enlarge, Streamed)
-    light = fitted_to(enlarge._model, Profile(unload_dit=True, kv_offload=True, decoder_at_once=1, decoder_strips=4))
-    assert (light.kv_offload, light.decoder_at_once, light.decoder_strips) == (True, 1, 4)
-    assert {block.q_norm.device.type for block in light.dit.blocks} == {"cpu"}
+def test_a_transformer_that_moves_to_host_memory_leaves_nothing_of_itself_behind(
+    upscale: Upscale, plan: UpscalePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a device that counts as a GPU the last rung but the tiles moves the blocks: they are loaded anew."""
+    rungs = (Profile(), Profile(unload_dit=True))
+    monkeypatch.setattr(enlarge, "ladder", lambda *arguments, **options: rungs)
+    streamed = pipeline.enlarger(plan, upscale.options, upscale.site)
+    assert isinstance(streamed, Streamed)
+    blocks = weakref.ref(streamed._model.dit.blocks[0].up.weight)
+    assert streamed.lighten()
+    assert streamed.lighten()
+    gc.collect()
+    assert streamed.profile == rungs[1]
+    assert blocks() is None
+    assert not streamed.lighten()
 
 
 def test_a_rung_this_version_does_not_know_is_not_taken(upscale: Upscale, plan: UpscalePlan) -> None:
     device: Device = describe("cpu")
     Learned(upscale.site.learned).keep_rung(device.name, 320, 180, 2, {"from": "the future"})
-    enlarge = pipeline.enlarger(plan, upscale.options, upscale.site)
-    assert isinstance(enlarge, Streamed)
-    assert enlarge.profile == Profile()
+    streamed = pipeline.enlarger(plan, upscale.options, upscale.site)
+    assert isinstance(streamed, Streamed)
+    assert streamed.profile == Profile()
