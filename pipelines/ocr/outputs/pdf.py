@@ -1,0 +1,161 @@
+"""Searchable PDF: the source as it is, with the text that was read laid invisibly over its pages"""
+
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pikepdf
+from pikepdf import Name, Pdf, PdfError
+
+from darkroom.pipelines.errors import Rejected
+from darkroom.pipelines.ocr import pdfium
+from darkroom.pipelines.ocr.affine import Affine, turned_back
+from darkroom.pipelines.ocr.document import DocumentFacts, drawn_scale
+from darkroom.pipelines.ocr.outputs.embed import image_pdf
+from darkroom.pipelines.ocr.outputs.hidden_text import remove_hidden_text
+from darkroom.pipelines.ocr.outputs.legible import legible
+from darkroom.pipelines.ocr.outputs.redraw import redraw
+from darkroom.pipelines.ocr.outputs.settings import OutputSettings
+from darkroom.pipelines.ocr.outputs.text_layer import FONT, Alphabet, font, layer
+from darkroom.pipelines.ocr.page import Line, Page
+
+
+def write_pdf(facts: DocumentFacts, pages: Sequence[Page], settings: OutputSettings, out: Path) -> None:
+    """Write to `out` the PDF of `facts` with the text of `pages`; equal pages give equal bytes.
+
+    Images keep their compressed bytes; pages that are not among `pages`, failed or brought their own text stay as
+    they are, and a PDF of which nothing changes is copied. Raises Rejected where the source cannot be rewritten.
+    """
+    if facts.kind == "pdf" and not any(_changes(page, settings) for page in pages):
+        shutil.copyfile(facts.source, out)
+        return
+    with searchable(facts, pages, settings) as pdf:
+        pdf.save(
+            out,
+            deterministic_id=True,
+            encryption=False,
+            stream_decode_level=pikepdf.StreamDecodeLevel.none,  # what is compressed stays as it is
+            object_stream_mode=pikepdf.ObjectStreamMode.generate,
+        )
+
+
+@contextmanager
+def searchable(
+    facts: DocumentFacts, pages: Sequence[Page], settings: OutputSettings, *, only_rgb: bool = False
+) -> Iterator[Pdf]:
+    """Yield the open PDF with its text, to be saved by the caller. Raises Rejected as `write_pdf`.
+
+    only_rgb: as in `image_pdf`
+    """
+    name = facts.source.name
+    source = image_pdf(facts, only_rgb=only_rgb) if facts.kind == "image" else facts.source
+    changed = [page for page in pages if _changes(page, settings) and not facts.pages[page.index].damaged]
+    alphabet = Alphabet.of(line.text for page in changed for line in _lines(page, settings))
+    with pdfium.opened(source, name) as document, _opened(source, name) as pdf:
+        if facts.kind == "image" and Name.ID in pdf.trailer:
+            del pdf.trailer[Name.ID]  # drawn by lot by img2pdf; saving makes one from the content
+        shared = font(pdf, alphabet)
+        for page in changed:
+            with pdfium.page_of(document, page.index, name) as shown:
+                _change(pdf, page, shown, shared, alphabet, facts, settings)
+        if settings.mode == "redo":
+            pdf.remove_unreferenced_resources()
+        if settings.mode == "force" and len(changed) == len(pdf.pages):
+            _forget_structure(pdf)
+        yield pdf
+
+
+@contextmanager
+def _opened(source: Path | bytes, name: str) -> Iterator[Pdf]:
+    try:
+        pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except PdfError as error:
+        raise Rejected(f"{name}: too damaged to be written anew ({error}); export it again") from error
+    with pdf:
+        yield pdf
+
+
+def _lines(page: Page, settings: OutputSettings) -> tuple[Line, ...]:
+    """Give the lines of `page` that its PDF does not show by itself."""
+    lines = legible(page, settings.min_score)
+    if settings.mode == "force" or page.source == "ocr":
+        return lines
+    return tuple(line for line in lines if line.score is not None and page.source == "mixed")
+
+
+def _changes(page: Page, settings: OutputSettings) -> bool:
+    if page.failed or (page.source == "native" and settings.mode != "force"):
+        return False
+    turned = settings.upright and page.rotation != 0
+    return turned or settings.mode != "skip" or bool(_lines(page, settings))
+
+
+def _change(
+    pdf: Pdf,
+    page: Page,
+    shown: pdfium.PdfPage,
+    shared: pikepdf.Object,
+    alphabet: Alphabet,
+    facts: DocumentFacts,
+    settings: OutputSettings,
+) -> None:
+    """Make the PDF's page what `page` and the mode want it to be."""
+    target = pdf.pages[page.index]
+    if facts.kind == "pdf" and settings.mode == "redo":
+        remove_hidden_text(pdf, target)
+    if facts.kind == "pdf" and settings.mode == "force":
+        page_facts = facts.pages[page.index]
+        rgb = pdfium.drawn(shown, drawn_scale(page_facts, page_facts.dpi or settings.dpi))
+        redraw(pdf, target, rgb, pdfium.to_page(shown, rgb.shape[1], rgb.shape[0]))
+    if lines := _lines(page, settings):
+        content = layer(lines, alphabet, _to_points(page, shown), _add_font(target, shared))
+        _append(pdf, target, content)
+    if settings.upright and page.rotation:
+        target.rotate(page.rotation, relative=True)
+
+
+def _to_points(page: Page, shown: pdfium.PdfPage) -> Affine:
+    """Give the map from the upright pixels of `page` to the points of its PDF."""
+    sideways = page.rotation in (90, 270)
+    width, height = (page.height, page.width) if sideways else (page.width, page.height)
+    return turned_back(page.width, page.height, page.rotation).then(pdfium.to_page(shown, width, height))
+
+
+def _add_font(page: pikepdf.Page, shared: pikepdf.Object) -> str:
+    """Put the font in the page's resources and give its name there, a free one."""
+    resources = page.obj.get(Name.Resources)
+    if not isinstance(resources, pikepdf.Dictionary):
+        resources = page.obj.Resources = pikepdf.Dictionary()
+    fonts = resources.get(Name.Font)
+    if not isinstance(fonts, pikepdf.Dictionary):
+        fonts = resources.Font = pikepdf.Dictionary()
+    number = 0
+    while (name := f"{FONT}{number or ''}") in fonts and fonts[name].objgen != shared.objgen:
+        number += 1
+    fonts[name] = shared
+    return name
+
+
+def _append(pdf: Pdf, page: pikepdf.Page, content: bytes) -> None:
+    """Add `content` behind the page's own, which is put in q and Q so that it leaves no scale or colour behind."""
+    missing, left_open = _unbalanced(page)
+    page.contents_add(pdf.make_stream(b"q\n" * (1 + missing)), prepend=True)
+    page.contents_add(pdf.make_stream(b"\nQ" * (1 + left_open) + b"\n" + content))
+
+
+def _unbalanced(page: pikepdf.Page) -> tuple[int, int]:
+    """Give how many q are missing before the page's content, and how many Q behind it then."""
+    depth = lowest = 0
+    for instruction in pikepdf.parse_content_stream(page, "q Q"):
+        depth += 1 if str(instruction.operator) == "q" else -1
+        lowest = min(lowest, depth)
+    return -lowest, depth - lowest
+
+
+def _forget_structure(pdf: Pdf) -> None:
+    """Take out what describes content that is no longer there: form fields, tags."""
+    for key in (Name.AcroForm, Name.StructTreeRoot, Name.MarkInfo):
+        if key in pdf.Root:
+            del pdf.Root[key]
