@@ -25,21 +25,19 @@ LEGAL = dict.fromkeys([*range(32), 0x7F, 0xFFFE, 0xFFFF], " ")  # what XML has n
 
 
 def hocr(facts: DocumentFacts, pages: Sequence[Page], settings: OutputSettings) -> bytes:
-    """Give `pages` as hOCR in UTF-8; coordinates are pixels of the upright page."""
+    """Give `pages` as hOCR in UTF-8, the weak lines too; coordinates are pixels of the upright page."""
     engine = settings.engine
     system = " ".join(str(engine[key]) for key in ("name", "version") if key in engine) or "darkroom"
     head = HEAD.format(title=_safe(facts.source.name), system=_safe(system))
-    return "".join([head, *(_page(page, facts.source.name, settings.min_score) for page in pages), FOOT]).encode(
-        errors="replace"
-    )
+    return "".join([head, *(_page(page, facts.source.name) for page in pages), FOOT]).encode(errors="replace")
 
 
-def _page(page: Page, name: str, min_score: float) -> str:
+def _page(page: Page, name: str) -> str:
     number = page.index + 1
     dpi = f"; scan_res {page.dpi:.0f} {page.dpi:.0f}" if page.dpi else ""
     image = _safe(name.replace('"', "'"))
     title = f"image &quot;{image}&quot;; bbox 0 0 {page.width} {page.height}; ppageno {page.index}{dpi}"
-    lines = "".join(_line(line, f"{number}_{place}") for place, line in enumerate(legible(page, min_score), 1))
+    lines = "".join(_line(line, f"{number}_{place}") for place, line in enumerate(legible(page, min_score=0.0), 1))
     return f"<div class='ocr_page' id='page_{number}' title='{title}'>\n{lines}</div>\n"
 
 

@@ -1,6 +1,6 @@
 """All kinds of output by name: their suffixes, and one call that writes any of them"""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,18 +43,6 @@ KINDS = {
     "hocr": Kind(suffix=".hocr", write=_whole(hocr)),
     "xlsx": Kind(suffix=".xlsx", write=_whole(xlsx)),
 }
-BESIDE_PDF = ".pdfa.pdf"  # of a PDF/A where an ordinary PDF is asked for as well
-
-
-def suffixes(kinds: Collection[str]) -> dict[str, str]:
-    """Give the suffix of each of `kinds`, in the table's order, all different: scan.pdf gives scan.pdf, scan.txt, …
-
-    Raises KeyError for a kind there is not.
-    """
-    for kind in kinds:
-        KINDS[kind]
-    chosen = {name: kind.suffix for name, kind in KINDS.items() if name in kinds}
-    return chosen | {"pdfa": BESIDE_PDF} if {"pdf", "pdfa"} <= chosen.keys() else chosen
 
 
 def write(kind: str, facts: DocumentFacts, pages: Sequence[Page], settings: OutputSettings, out: Path) -> None:
