@@ -1,0 +1,1 @@
+"""What a page is made of: its regions by kind, and its tables cell by cell"""
