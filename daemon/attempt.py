@@ -18,7 +18,7 @@ from darkroom.daemon.job import Job, printable
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.names import fields_of, result_name
 from darkroom.daemon.originals import settle_original
-from darkroom.daemon.outbox import Publication, choose, publish, recorded
+from darkroom.daemon.outbox import Publication, choose, made_files, publish, recorded
 from darkroom.daemon.parts import remove_folder, work_folder, write_durably
 from darkroom.daemon.place import NameTaken
 from darkroom.daemon.report import make_report, write_report
@@ -135,8 +135,10 @@ def _name(this: Attempt, result: Path, before: Publication | None) -> Publicatio
     made: Mapping[str, Any] = json.loads((this.work / MADE).read_text())
     folder = this.folder
     fields = fields_of(this.job, made, date.today())
-    wanted = result_name(folder.name_template, this.job.path, result.suffix, fields, keep_tree=folder.keep_tree)
-    return choose(result, folder.outbox, wanted, conflict=folder.conflict, before=before, beat=this.wire.beat)
+    longest = max((file.suffix for file in made_files(result)), key=len)
+    wanted = result_name(folder.name_template, this.job.path, longest, fields, keep_tree=folder.keep_tree)
+    stem = wanted.removesuffix(longest.encode())
+    return choose(result, folder.outbox, stem, conflict=folder.conflict, before=before, beat=this.wire.beat)
 
 
 def _place(this: Attempt, result: Path, publication: Publication) -> Publication:
@@ -162,6 +164,9 @@ def _columns(publication: Publication) -> dict[str, Any]:
         "result": publication.name,
         "result_size": publication.size_bytes,
         "result_sha256": publication.sha256,
+        "companions": json.dumps(
+            [(os.fsdecode(file.name), file.size_bytes, file.sha256) for file in publication.companions]
+        ),
     }
 
 

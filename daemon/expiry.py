@@ -17,6 +17,7 @@ class Entry:
     path: Path
     size_bytes: int
     since: float  # Unix seconds from which its age counts
+    companions: tuple[Path, ...] = ()  # files that go with it; `size_bytes` is that of all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Removal:
     size_bytes: int
     why: str
     root: Path | None = None  # None: a row of the journal
+    companions: tuple[Path, ...] = ()  # files that go with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,7 @@ def choose_expired(
 
 def removal(entry: Entry, why: str) -> Removal:
     """Say that `entry` goes, and why."""
-    return Removal(root=entry.root, path=entry.path, size_bytes=entry.size_bytes, why=why)
+    return Removal(root=entry.root, path=entry.path, size_bytes=entry.size_bytes, why=why, companions=entry.companions)
 
 
 def _beyond(oldest_first: Sequence[Entry], limit: Limit) -> Iterator[Entry]:

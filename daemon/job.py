@@ -1,6 +1,6 @@
 """A job and its neighbours, as plain values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +64,7 @@ class Job:
     result: bytes
     result_size: int
     result_sha256: str
+    companions: Sequence[tuple[str, int, str]] = ()  # path, size and SHA-256 of the result's other files
 
     @property
     def signature(self) -> Signature:

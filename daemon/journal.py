@@ -199,7 +199,8 @@ class Journal:
     def retry(self, job: int, *, now: float) -> Job:
         """Queue an ended job again, as if it were new; its finished parts are used. Raises IllegalMove."""
         fresh: dict[str, Any] = {"failures": 0, "crashes": 0, "crash_segment": None, "not_before": 0}
-        fresh |= {"result": b"", "result_size": 0, "result_sha256": ""}
+        if self.job(job).state is not State.FAILED:  # some files of that one's result may be in the outbox
+            fresh |= {"result": b"", "result_size": 0, "result_sha256": "", "companions": "[]"}
         return self.move(job, State.QUEUED, "asked to try again", now=now, **fresh)
 
     def ask(self, job: int, wish: str) -> bool:
@@ -345,5 +346,6 @@ def _json(options: Mapping[str, Any]) -> str:
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
     values["options"] = json.loads(values["options"])
+    values["companions"] = tuple(tuple(file) for file in json.loads(values["companions"]))
     values["state"] = State(values["state"])
     return Job(**values)

@@ -2,12 +2,15 @@
 
 Two steps with a commit of the journal in between: `choose` finds the name and measures the result, the
 caller records both, `publish` puts the file there. Each can be called again after a crash at any point;
-`publish` finds out from the outbox how far it came.
+`publish` finds out from the outbox how far it came. A result of several files goes the same way with all of
+them: one stem that is free for all, one record, and no name given before all of them are on the disk.
 """
 
 import os
 import stat
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Literal
@@ -18,14 +21,16 @@ from darkroom.daemon.marker import OUTBOX
 from darkroom.daemon.names import numbered
 from darkroom.daemon.place import (
     Beat,
+    Draft,
     NameTaken,
     copier,
     digest,
+    discard,
     discard_draft,
     folder_below,
     is_there,
     look,
-    place,
+    place_all,
     split,
     unavailable,
 )
@@ -41,6 +46,12 @@ class Publication:
     name: bytes  # below the outbox
     size_bytes: int
     sha256: str
+    companions: tuple["Publication", ...] = ()  # the other files of the result, of the same stem
+
+    @property
+    def files(self) -> tuple["Publication", ...]:
+        """All files of the result, the one it is known by first."""
+        return (self, *self.companions)
 
     def below(self, outbox: Path) -> Path:
         """Return the path of the published file."""
@@ -51,39 +62,59 @@ def recorded(job: Job) -> Publication | None:
     """Return what the journal knows of the result of `job`, None before it was chosen."""
     if not job.result:
         return None
-    return Publication(name=job.result, size_bytes=job.result_size, sha256=job.result_sha256)
+    companions = tuple(
+        Publication(name=os.fsencode(name), size_bytes=size, sha256=sha256) for name, size, sha256 in job.companions
+    )
+    return Publication(name=job.result, size_bytes=job.result_size, sha256=job.result_sha256, companions=companions)
+
+
+def made_files(result: Path) -> list[Path]:
+    """Return the files that a finished result is: itself, or what is in the folder. Raises Unavailable."""
+    with unavailable(result):
+        return sorted(result.iterdir()) if result.is_dir() else [result]
 
 
 def choose(
-    result: Path, outbox: Path, wanted: bytes, *, conflict: Conflict, before: Publication | None = None, beat: Beat
+    result: Path, outbox: Path, stem: bytes, *, conflict: Conflict, before: Publication | None = None, beat: Beat
 ) -> Publication:
-    """Return the name that `result` is to have, `wanted` or near it, with its size and SHA-256.
+    """Return the name that `result` is to have, `stem` or near it, with its size and SHA-256; of each of its files.
 
-    wanted:  path below the outbox, cleaned (`names.result_name`)
-    before:  what an earlier attempt recorded; its name is kept if it was for this very result, which may be there
-    Raises NameTaken if the name is taken and `conflict` is skip, Unavailable if outbox or result is not there.
+    stem:    path below the outbox without suffix, cleaned (`names.result_name`)
+    before:  what an earlier attempt recorded; its names are kept if it was for this very result, which may be there
+    Raises NameTaken if a name is taken and `conflict` is skip, Unavailable if outbox or result is not there.
     """
-    with unavailable(result), result.open("rb") as file:
-        size, sha256 = os.fstat(file.fileno()).st_size, digest(file.fileno(), beat)
-    if before and (before.size_bytes, before.sha256) == (size, sha256):
+    files = made_files(result)
+    measured = [_measure(file, beat) for file in files]
+    if before and [(file.size_bytes, file.sha256) for file in before.files] == measured:
         return before
-    return Publication(name=free_name(outbox, wanted, conflict=conflict), size_bytes=size, sha256=sha256)
+    names = free_names(outbox, stem, [file.suffix.encode() for file in files], conflict=conflict)
+    first, *others = (
+        Publication(name=name, size_bytes=size, sha256=sha256)
+        for name, (size, sha256) in zip(names, measured, strict=True)
+    )
+    return replace(first, companions=tuple(others))
 
 
-def free_name(outbox: Path, wanted: bytes, *, conflict: Conflict) -> bytes:
-    """Return `wanted`, or `wanted (2)` and so on if that is taken and `conflict` is number.
+def free_names(outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict: Conflict) -> list[bytes]:
+    """Return `stem` with each of `suffixes`, or `stem (2)` and so on if one is taken and `conflict` is number.
 
-    With `replace` a taken name is kept, except a folder's. Raises NameTaken (skip) and Unavailable.
+    With `replace` taken names are kept, except those of folders. Raises NameTaken (skip) and Unavailable.
     """
-    parents, first = split(wanted)
+    parents, own = split(stem)
+    longest = max(suffixes, key=len)
+
+    def named(number: int) -> list[bytes]:
+        within_limits = numbered(own + longest, number).removesuffix(longest)
+        return [within_limits + suffix for suffix in suffixes]
+
     with unavailable(outbox), opened_folder(outbox) as root:
         _check_online(root, outbox)
         try:
             with folder_below(root, parents) as folder:
-                name = _free(folder, first, conflict)
+                names = _free(folder, named, conflict)
         except FileNotFoundError:
-            name = first  # its folder is still to be made
-    return b"/".join([*parents, name])
+            names = named(1)  # their folder is still to be made
+    return [b"/".join([*parents, name]) for name in names]
 
 
 def publish(result: Path, outbox: Path, publication: Publication, *, job: int, conflict: Conflict, beat: Beat) -> Path:
@@ -91,45 +122,86 @@ def publish(result: Path, outbox: Path, publication: Publication, *, job: int, c
 
     A file that is there already with the recorded size and hash is taken for the published one, so this may
     be called until it returns. `result` is left where it is. With `replace` an existing file goes in the same
-    step in which the new one comes: there is no moment with neither.
+    step in which the new one comes: there is no moment with neither. Of several files the one that the result
+    is known by comes last: who waits for it finds the others.
 
-    Raises NameTaken if another file got the name meanwhile: `choose` again, without `before`. Raises Unavailable
-    if the outbox is offline or full, if the result is gone, or if the copy is not what was recorded.
+    Raises NameTaken if another file got a name meanwhile: `choose` again, without `before`; no file of the result
+    is then left under the old ones. Raises Unavailable if the outbox is offline or full, if the result is gone, or
+    if a copy is not what was recorded.
     """
-    parents, name = split(publication.name)
-    draft = f"JOB-{job}.part"
-    with unavailable(outbox), opened_folder(outbox) as root:
+    with unavailable(outbox), opened_folder(outbox) as root, ExitStack() as sources:
         _check_online(root, outbox)
-        with folder_below(root, parents, create=True) as folder:
-            there = is_there(folder, name, publication.size_bytes, publication.sha256, beat)
-            if there:  # and perhaps not yet for good: a crash may have come before these
-                os.fsync(folder)
-                discard_draft(root, draft)
-        if not there:
-            _copy(result, root, publication, draft=draft, replace=conflict == "replace", beat=beat)
+        drafts = []
+        for number, file in enumerate(publication.files):
+            draft = f"JOB-{job}.{number or ''}part"
+            if not _is_placed(root, file, draft, beat):
+                source = sources.enter_context(_opened(_source(result, file)))
+                write = copier(source, sha256=file.sha256, beat=beat)
+                drafts.append(Draft(path=file.name, name=draft, write=write))
+        try:
+            place_all(root, drafts[::-1], replace=conflict == "replace")
+        except NameTaken:
+            if publication.companions:
+                _withdraw(root, publication, beat)
+            raise
     return publication.below(outbox)
 
 
 def is_published(outbox: Path, publication: Publication) -> bool:
-    """Tell whether the published file is there with its recorded size: looked at again before a source goes."""
-    parents, name = split(publication.name)
+    """Tell whether the published files are there with their recorded sizes: looked at again before a source goes."""
+    return all(_is_there_as_recorded(outbox, file) for file in publication.files)
+
+
+def _is_there_as_recorded(outbox: Path, file: Publication) -> bool:
+    parents, name = split(file.name)
     try:
         with opened_folder(outbox) as root, folder_below(root, parents) as folder:
             found = look(folder, name)
     except OSError:
         return False
-    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == publication.size_bytes
+    return found is not None and stat.S_ISREG(found.st_mode) and found.st_size == file.size_bytes
 
 
-def _copy(result: Path, root: int, publication: Publication, *, draft: str, replace: bool, beat: Beat) -> None:
-    with unavailable(result):
-        source = os.open(result, os.O_RDONLY | os.O_CLOEXEC)
+def _measure(file: Path, beat: Beat) -> tuple[int, str]:
+    with _opened(file) as source:
+        return os.fstat(source).st_size, digest(source, beat)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[int]:
+    with unavailable(file):
+        source = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        place(
-            root, publication.name, copier(source, sha256=publication.sha256, beat=beat), draft=draft, replace=replace
-        )
+        yield source
     finally:
         os.close(source)
+
+
+def _source(result: Path, file: Publication) -> Path:
+    """Return which file of `result` is published as `file`: of several, the one of its suffix."""
+    suffix = Path(os.fsdecode(file.name)).suffix
+    return next((made for made in made_files(result) if made.suffix == suffix), result)
+
+
+def _is_placed(root: int, file: Publication, draft: str, beat: Beat) -> bool:
+    """Tell whether `file` is there, and make sure that it stays: a crash may have come before these steps."""
+    parents, name = split(file.name)
+    with folder_below(root, parents, create=True) as folder:
+        if not is_there(folder, name, file.size_bytes, file.sha256, beat):
+            return False
+        os.fsync(folder)
+        discard_draft(root, draft)
+    return True
+
+
+def _withdraw(root: int, publication: Publication, beat: Beat) -> None:
+    """Take back the files that got their names before one of them could not."""
+    for file in publication.files:
+        parents, name = split(file.name)
+        with folder_below(root, parents) as folder:
+            if is_there(folder, name, file.size_bytes, file.sha256, beat):
+                discard(folder, name)
+                os.fsync(folder)
 
 
 def _check_online(root: int, outbox: Path) -> None:
@@ -138,10 +210,12 @@ def _check_online(root: int, outbox: Path) -> None:
         raise Unavailable(f"{outbox}: outbox offline, its {OUTBOX} is missing; is the disk or share mounted?")
 
 
-def _free(folder: int, wanted: bytes, conflict: Conflict) -> bytes:
-    found = look(folder, wanted)
-    if found is None or (conflict == "replace" and not stat.S_ISDIR(found.st_mode)):
+def _free(folder: int, named: Callable[[int], list[bytes]], conflict: Conflict) -> list[bytes]:
+    """Return the first of the names `named(1)`, `named(2)`, ... that are free together."""
+    wanted = named(1)
+    taken = {name: found for name in wanted if (found := look(folder, name))}
+    if not taken or (conflict == "replace" and not any(stat.S_ISDIR(found.st_mode) for found in taken.values())):
         return wanted
     if conflict == "skip":
-        raise NameTaken(f"{printable(wanted)}: the outbox has a file of this name; conflict is skip")
-    return next(name for number in count(2) if look(folder, name := numbered(wanted, number)) is None)
+        raise NameTaken(f"{printable(next(iter(taken)))}: the outbox has a file of this name; conflict is skip")
+    return next(names for names in map(named, count(2)) if not any(look(folder, name) for name in names))

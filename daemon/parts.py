@@ -22,7 +22,7 @@ class Parts:
             folder.mkdir(parents=True)
             sync_folder(folder.parent)
         for draft in folder.glob(f"*{DRAFT}*"):
-            draft.unlink()
+            _remove(draft)
 
     def path(self, segment: Segment) -> Path:
         """Return where the part of `segment` lies or will lie."""
@@ -50,18 +50,27 @@ class Parts:
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a draft's path beside `path`; give it that name, durably, when the block ends well.
 
-    The draft keeps the suffix, since writers choose the format by it. After a power cut there is
-    either no file `path` or a complete one.
+    The draft keeps the suffix, since writers choose the format by it. It may be made a folder of files. After a
+    power cut there is either nothing at `path` or all of it.
     """
     draft = path.with_name(f"{path.stem}{DRAFT}{path.suffix}")
     try:
         yield draft
+        for inner in draft.iterdir() if draft.is_dir() else ():
+            sync_file(inner)
         sync_file(draft)
         draft.replace(path)
         sync_folder(path.parent)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        _remove(draft)
         raise
+
+
+def _remove(draft: Path) -> None:
+    if draft.is_dir():
+        remove_folder(draft)
+    else:
+        draft.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from darkroom.daemon.filesystem import opened
@@ -42,6 +43,15 @@ Beat = Callable[[], None]
 
 class NameTaken(Exception):
     """Another file has the name; the message says which."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A file that is to be made."""
+
+    path: bytes  # where it goes, below the root
+    name: str  # of its draft; whatever an earlier run left under it is thrown away
+    write: Callable[[int], None]  # puts its content into an open file
 
 
 @contextmanager
@@ -86,23 +96,31 @@ def split(path: bytes) -> tuple[list[bytes], bytes]:
 def place(root: int, path: bytes, write: Callable[[int], None], *, draft: str, replace: bool = False) -> None:
     """Make the file `path` below the open folder `root` with what `write` puts into an open draft.
 
-    draft:    name of the draft; whatever an earlier run left under it is thrown away
+    draft:    name of the draft
     replace:  put it over an existing file, in one step: there is the old or the new one at any moment
 
     Raises NameTaken, OSError, and what `write` raises; then no draft is left.
     """
-    parents, name = split(path)
-    source = os.fsencode(draft)
-    with folder_below(root, parents, create=True) as folder, folder_below(root, [TEMP], create=True) as temp:
+    place_all(root, [Draft(path=path, name=draft, write=write)], replace=replace)
+
+
+def place_all(root: int, drafts: Sequence[Draft], *, replace: bool = False) -> None:
+    """Make several files as `place` makes one: all are on the disk before the first of them gets its name.
+
+    So a full disk or a bad copy leaves none of them. A name that is taken leaves those placed before it.
+    """
+    with folder_below(root, [TEMP], create=True) as temp:
         try:
-            _write(temp, source, folder, write)
-            if replace:
-                os.rename(source, name, src_dir_fd=temp, dst_dir_fd=folder)
-            else:
-                _put(temp, source, folder, name)
+            for draft in drafts:
+                with folder_below(root, split(draft.path)[0], create=True) as folder:
+                    _write(temp, os.fsencode(draft.name), folder, draft.write)
+            for draft in drafts:
+                parents, name = split(draft.path)
+                with folder_below(root, parents) as folder:
+                    _name(temp, os.fsencode(draft.name), folder, name, replace=replace)
         finally:
-            discard(temp, source)
-        os.fsync(folder)
+            for draft in drafts:
+                discard(temp, os.fsencode(draft.name))
 
 
 def copier(source: int, *, sha256: str, keep_times: bool = False, beat: Beat) -> Callable[[int], None]:
@@ -230,6 +248,15 @@ def _send_range(source: int, target: int) -> int:
 
 def _send_file(source: int, target: int) -> int:
     return os.sendfile(target, source, None, CHUNK)
+
+
+def _name(temp: int, draft: bytes, folder: int, name: bytes, *, replace: bool) -> None:
+    """Give the draft its name, for good."""
+    if replace:
+        os.rename(draft, name, src_dir_fd=temp, dst_dir_fd=folder)
+    else:
+        _put(temp, draft, folder, name)
+    os.fsync(folder)
 
 
 def _put(temp: int, draft: bytes, folder: int, name: bytes) -> None:

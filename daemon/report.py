@@ -56,6 +56,10 @@ def make_report(
             "fingerprint": job.content,
         },
         "result": {"path": printable(job.result), "size_bytes": job.result_size, "sha256": job.result_sha256},
+        "companions": [
+            {"path": printable(os.fsencode(name)), "size_bytes": size, "sha256": sha256}
+            for name, size, sha256 in job.companions
+        ],
         "options": dict(job.options),
         "made": dict(made),
         "times": {

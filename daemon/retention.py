@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from darkroom.daemon.job import Job
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.lookout import IDENTITIES
 from darkroom.daemon.marker import INBOX, load_identities, why_offline
+from darkroom.daemon.outbox import Publication, recorded
 from darkroom.daemon.parts import DRAFT, remove_folder, work_folder, write_durably
 from darkroom.daemon.place import TEMP, discard, folder_below, split
 from darkroom.daemon.report import is_report
@@ -88,11 +90,25 @@ def _is_set(limit: Limit) -> bool:
 
 
 def _results(folder: Folder, journal: Journal) -> Iterator[Entry]:
-    """Yield the published results that are still what was published."""
+    """Yield the published results, of each those files that are still what was published; they go together."""
     for job in journal.jobs(states=[State.DONE], folder=folder.name):
-        entry = _file(folder.outbox, folder.outbox / os.fsdecode(job.result)) if job.result else None
-        if entry and entry.size_bytes == job.result_size:
-            yield entry
+        there = [
+            entry
+            for file in _published(job)
+            if (entry := _file(folder.outbox, file.below(folder.outbox))) and entry.size_bytes == file.size_bytes
+        ]
+        if there:
+            yield replace(
+                there[0],
+                size_bytes=sum(entry.size_bytes for entry in there),
+                since=max(entry.since for entry in there),
+                companions=tuple(entry.path for entry in there[1:]),
+            )
+
+
+def _published(job: Job) -> tuple[Publication, ...]:
+    publication = recorded(job)
+    return publication.files if publication else ()
 
 
 def _originals(root: Path, config: Config) -> Iterator[Entry]:
@@ -169,9 +185,8 @@ def _is_gone(inbox: Path, job: Job) -> bool:
 
 def _is_needed(folder: Folder, job: Job, config: Config) -> bool:
     """Tell whether the row still says whose the work folder is, or where a result is that has a limit of its own."""
-    result = folder.outbox / os.fsdecode(job.result)
-    limited = bool(job.result) and _is_set(config.retention.results) and _file(folder.outbox, result) is not None
-    return limited or work_folder(config.state, job.id).exists()
+    there = any(_file(folder.outbox, file.below(folder.outbox)) for file in _published(job))
+    return (_is_set(config.retention.results) and there) or work_folder(config.state, job.id).exists()
 
 
 # -- files and folders -----------------------------------------------------------------------------------------------
@@ -227,6 +242,8 @@ def _remove(going: Removal, journal: Journal) -> bool:
             return _remove_work(going.path, journal)
         parents, name = split(os.fsencode(going.path.relative_to(going.root)))
         with opened_folder(going.root) as root, folder_below(root, parents) as folder:
+            for companion in going.companions:  # of one folder, and before the file that the journal looks for
+                discard(folder, os.fsencode(companion.name))
             discard(folder, name)
             if is_report(folder, name + b".json"):  # beside the result it tells of
                 discard(folder, name + b".json")

@@ -59,3 +59,9 @@ def jobs_events_holds(db: Database) -> None:
     db.execute("CREATE INDEX by_path ON jobs (folder, path, id)")
     db.execute("CREATE INDEX by_content ON jobs (content) WHERE content != ''")
     db.execute("CREATE INDEX by_job ON events (job)")
+
+
+@migrations()
+def companions(db: Database) -> None:
+    """The other files of a result that is several: JSON, a list of [path, size, SHA-256]."""
+    db.execute("ALTER TABLE jobs ADD COLUMN companions TEXT NOT NULL DEFAULT '[]'")

@@ -51,6 +51,7 @@ class JobStatus:
     work: Path
     source: Path | None  # None if its folder is no longer configured
     result: Path | None  # None before publishing begins
+    companions: tuple[Path, ...] = ()  # the other files of the result
 
 
 def journal_of(config: Config) -> Journal | None:
@@ -95,6 +96,7 @@ def take_job_status(config: Config, journal: Journal, job: Job) -> JobStatus:
         work=work,
         source=source_path(job, folder) if folder else None,
         result=folder.outbox / os.fsdecode(job.result) if folder and job.result else None,
+        companions=tuple(folder.outbox / name for name, _, _ in job.companions) if folder else (),
     )
 
 

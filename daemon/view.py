@@ -83,6 +83,7 @@ def job_view(status: JobStatus) -> RenderableType:
         "tries": f"{job.attempts} in all, {job.failures} failed and {job.crashes} crashed in a row",
         "parts": f"{status.parts} finished in {status.work}" if status.parts else "",
         "result": status.result or "",
+        "with": ", ".join(path.name for path in status.companions),
         "result size": show_bytes(job.result_size) if job.result_size else "",
         "sha256": job.result_sha256,
     }

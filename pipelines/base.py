@@ -12,6 +12,11 @@ Tick = Callable[[int], None]
 """Says "unit n is done": progress, watchdog and stop in one. Raises Stopped when the job is to end now."""
 
 
+BUNDLE = ".files"
+"""The `result_suffix` of a result that is several files, published together under one name: a folder of files whose
+own names give their order, the first being the one the result is known by, and whose suffixes all differ."""
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """The units [start, stop) of a job: the smallest piece that survives a crash."""
@@ -37,7 +42,7 @@ class Plan:
     unit: Literal["frame", "step", "page"]
     segments: tuple[Segment, ...]
     part_suffix: str  # of each part's file, e.g. ".mp4"
-    result_suffix: str  # of the result and so of what is published, e.g. ".mkv"
+    result_suffix: str  # of the result and so of what is published, e.g. ".mkv"; or BUNDLE
     warnings: tuple[str, ...] = ()  # what the user should know: shown in the log and in the report
     why: str = field(default="", compare=False)  # what the choices rest on, for people; equal plans may differ in it
 
@@ -89,7 +94,10 @@ class Pipeline(Protocol[FactsT, PlanT]):
         """Load the weights and yield the function that makes parts. Raises Unavailable."""
 
     def join(self, plan: PlanT, parts: Sequence[Path], out: Path) -> None:
-        """Write the result from the finished parts, in order, and check that it is whole."""
+        """Write the result from the finished parts, in order, and check that it is whole.
+
+        out: the file to write; for a BUNDLE the folder to make
+        """
 
     def report(self, plan: PlanT) -> dict[str, Any]:
         """Say what made the result: settings, weights and their digests, facts of the source."""

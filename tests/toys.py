@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from darkroom.pipelines.base import Plan, Process, Segment, Site, Tick, split
+from darkroom.pipelines.base import BUNDLE, Plan, Process, Segment, Site, Tick, split
 from darkroom.pipelines.errors import Rejected, Unavailable
 
 Watch = Callable[[str], None]
@@ -141,13 +141,15 @@ class Settle(Toy):
 class Read(Toy):
     """Pages are parted by form feeds; what is read of a page are its words, backwards."""
 
+    bundle: bool = False  # the result is two files: the text, and the parts as they are
+
     def plan(self, facts: Path) -> ToyPlan:
         pages = facts.read_bytes().count(b"\f") + 1
         return ToyPlan(
             unit="page",
             segments=split(pages, 1),
             part_suffix=".json",
-            result_suffix=".txt",
+            result_suffix=BUNDLE if self.bundle else ".txt",
             source=str(facts),
             digest=digest_of(facts),
             settings=(),
@@ -166,7 +168,10 @@ class Read(Toy):
 
     def join(self, plan: ToyPlan, parts: Sequence[Path], out: Path) -> None:
         pages = [" ".join(json.loads(part.read_text())) for part in parts]
-        self._write(out, "\f".join(pages).encode())
+        if self.bundle:
+            out.mkdir()
+            self._write(out / "1.json", b"[" + b",".join(part.read_bytes() for part in parts) + b"]")
+        self._write(out / "0.txt" if self.bundle else out, "\f".join(pages).encode())
 
 
 class WarmOptions(BaseModel):

@@ -241,3 +241,72 @@ def test_a_result_that_was_placed_before_its_work_was_lost_keeps_its_name(
     shutil.rmtree(desk.work)
     assert desk.attempt().state is State.DONE
     assert desk.results == before and len(before) == 1
+
+
+# -- a result of several files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose pipeline makes two files of `a/film.mkv`, which holds two pages of text."""
+    desk = Desk(tmp_path, monkeypatch)
+    desk.toy = toys.Read(bundle=True)
+    stat = desk.source.stat()
+    desk.source.write_bytes(b"one two\fthree".ljust(50))
+    os.utime(desk.source, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    return desk
+
+
+def test_all_files_of_a_result_are_published_recorded_and_reported(reading: Desk) -> None:
+    job = reading.attempt()
+    assert (job.state, job.result) == (State.DONE, b"a/film.txt")
+    assert reading.results == {"a/film.txt": b"eno owt\feerht", "a/film.json": b'[["eno", "owt"],["eerht"]]'}
+    ((name, size, sha256),) = job.companions
+    assert (name, size) == ("a/film.json", len(reading.results["a/film.json"]))
+    report = json.loads(next((reading.config.state / "reports").rglob("*.json")).read_text())
+    assert report["companions"] == [{"path": name, "size_bytes": size, "sha256": sha256}]
+
+
+def test_files_of_a_result_that_a_crash_parted_are_together_after_the_next_attempt(
+    reading: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(result: Path, outbox: Path, publication: Any, **rest: Any) -> Path:
+        publish(result, outbox, publication, **rest)
+        publication.below(outbox).unlink()  # the last to get its name
+        raise Unavailable("power cut")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "publish", cut_off)
+        assert reading.attempt().state is State.QUEUED
+    assert set(reading.results) == {"a/film.json"}
+    reading.source.unlink()
+    assert reading.attempt().state is State.DONE
+    assert set(reading.results) == {"a/film.json", "a/film.txt"}
+
+
+def test_a_job_that_failed_while_its_files_were_parted_joins_them_when_it_is_tried_again(
+    reading: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(result: Path, outbox: Path, publication: Any, **rest: Any) -> Path:
+        publish(result, outbox, publication, **rest)
+        (outbox / "a/film.txt").unlink()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "publish", cut_off)
+        assert reading.attempt().state is State.FAILED
+    reading.journal.retry(1, now=3.0)
+    assert reading.attempt().state is State.DONE
+    assert set(reading.results) == {"a/film.json", "a/film.txt"}
+
+
+def test_a_name_that_one_file_lost_is_given_up_for_all(reading: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def somebody_is_faster(result: Path, outbox: Path, publication: Any, **rest: Any) -> Path:
+        (outbox / "a").mkdir(exist_ok=True)
+        (outbox / "a/film.txt").write_text("mine")
+        return publish(result, outbox, publication, **rest)
+
+    monkeypatch.setattr(module, "publish", somebody_is_faster)
+    assert reading.attempt().state is State.DONE
+    assert set(reading.results) == {"a/film.txt", "a/film (2).json", "a/film (2).txt"}
+    assert reading.results["a/film.txt"] == b"mine"

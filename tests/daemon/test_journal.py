@@ -248,7 +248,8 @@ def test_retry_makes_an_ended_job_as_good_as_new(journal: Journal, end: State) -
     journal.note(number, failures=3, crashes=2, crash_segment=4, not_before=9.0, result=b"x", result_size=5, ask="hold")
     job = journal.retry(number, now=500.0)
     assert (job.state, job.failures, job.crashes, job.crash_segment, job.not_before) == (State.QUEUED, 0, 0, None, 0)
-    assert (job.result, job.result_size, job.result_sha256, job.ask, job.ended) == (b"", 0, "", "", None)
+    record = (b"x", 5) if end is State.FAILED else (b"", 0)  # a part of it may be in the outbox
+    assert (job.result, job.result_size, job.result_sha256, job.ask, job.ended) == (*record, "", "", None)
     assert claim(journal) == number
 
 

@@ -39,7 +39,7 @@ def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def chosen(result: Path, outbox: Path, wanted: bytes = b"a/film.mkv", conflict: Conflict = "number") -> Publication:
-    return choose(result, outbox, wanted, conflict=conflict, beat=no_beat)
+    return choose(result, outbox, wanted.removesuffix(b".mkv"), conflict=conflict, beat=no_beat)
 
 
 def published(result: Path, outbox: Path, publication: Publication, conflict: Conflict = "number") -> Path:
@@ -104,10 +104,10 @@ def test_killed_before_any_system_call_publishing_is_finished_by_the_next_run(
 def test_a_recorded_name_is_kept_for_the_same_result_only(result: Path, outbox: Path) -> None:
     publication = chosen(result, outbox)
     published(result, outbox, publication)
-    again = choose(result, outbox, b"a/film.mkv", conflict="number", before=publication, beat=no_beat)
+    again = choose(result, outbox, b"a/film", conflict="number", before=publication, beat=no_beat)
     assert again == publication
     result.write_bytes(b"another result")
-    other = choose(result, outbox, b"a/film.mkv", conflict="number", before=publication, beat=no_beat)
+    other = choose(result, outbox, b"a/film", conflict="number", before=publication, beat=no_beat)
     assert other.name == b"a/film (2).mkv"
 
 
@@ -239,3 +239,104 @@ def test_is_published_looks_for_the_recorded_size(result: Path, outbox: Path) ->
     assert is_published(outbox, publication)
     path.write_bytes(b"cut short")
     assert not is_published(outbox, publication)
+
+
+# -- a result of several files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A scan as a PDF, its text, and an empty table."""
+    folder = tmp_path / "result.files"
+    folder.mkdir()
+    for name, data in (("0.pdf", DATA), ("1.txt", b"text"), ("2.xlsx", b"")):
+        (folder / name).write_bytes(data)
+    return folder
+
+
+WHOLE = {"scan.pdf": DATA, "scan.txt": b"text", "scan.xlsx": b""}
+
+
+def test_all_files_of_a_result_get_one_stem_and_the_first_is_the_one_it_is_known_by(bundle: Path, outbox: Path) -> None:
+    publication = chosen(bundle, outbox, b"a/scan")
+    assert [file.name for file in publication.files] == [b"a/scan.pdf", b"a/scan.txt", b"a/scan.xlsx"]
+    assert [file.size_bytes for file in publication.files] == [len(DATA), 4, 0]
+    assert published(bundle, outbox, publication) == outbox / "a/scan.pdf"
+    assert files(outbox / "a") == WHOLE
+    assert is_published(outbox, publication)
+    (outbox / "a/scan.txt").unlink()
+    assert not is_published(outbox, publication)
+
+
+def test_a_name_that_one_of_the_files_cannot_have_none_of_them_gets(bundle: Path, outbox: Path) -> None:
+    (outbox / "scan.txt").write_bytes(b"mine")
+    (outbox / "scan (2).xlsx").write_bytes(b"mine")
+    publication = chosen(bundle, outbox, b"scan")
+    assert [file.name for file in publication.files] == [b"scan (3).pdf", b"scan (3).txt", b"scan (3).xlsx"]
+    with pytest.raises(NameTaken, match=r"scan\.txt: .* conflict is skip"):
+        chosen(bundle, outbox, b"scan", "skip")
+    assert {file.name for file in chosen(bundle, outbox, b"scan", "replace").files} == {
+        b"scan.pdf",
+        b"scan.txt",
+        b"scan.xlsx",
+    }
+    (outbox / "scan.pdf").mkdir()
+    assert chosen(bundle, outbox, b"scan", "replace").name == b"scan (3).pdf"
+
+
+def test_long_names_are_cut_at_one_place_for_all_files(bundle: Path, outbox: Path) -> None:
+    (outbox / f"{'s' * 235}.txt").touch()
+    stems = {file.name.rpartition(b".")[0] for file in chosen(bundle, outbox, b"s" * 235).files}
+    assert stems == {b"s" * 231 + b" (2)"}
+
+
+@pytest.mark.parametrize("conflict", ["number", "replace"])
+def test_killed_before_any_system_call_all_files_are_there_after_the_next_run(
+    bundle: Path, outbox: Path, conflict: Conflict
+) -> None:
+    step = 0
+    while True:
+        (outbox / f"{step}").mkdir()
+        if conflict == "replace":
+            (outbox / f"{step}/scan.txt").write_bytes(b"old")
+        publication = chosen(bundle, outbox, b"%d/scan" % step, conflict)
+        died = dies_at(step, partial(published, bundle, outbox, publication, conflict))
+        left = files(outbox / f"{step}")
+        assert all(data in (WHOLE[name], b"old") for name, data in left.items())
+        if "scan.pdf" in left:
+            assert left == WHOLE, "the file that the result is known by came before the others"
+        published(bundle, outbox, publication, conflict)
+        assert files(outbox / f"{step}") == WHOLE
+        assert list((outbox / ".darkroom-tmp").iterdir()) == []
+        if not died:
+            break
+        step += 1
+    assert step > 20
+
+
+def test_a_name_taken_between_two_runs_takes_back_what_the_first_had_placed(bundle: Path, outbox: Path) -> None:
+    publication = chosen(bundle, outbox, b"scan")
+    (outbox / "scan.xlsx").touch()  # as the first run left it
+    (outbox / "scan.pdf").write_bytes(b"mine")
+    with pytest.raises(NameTaken, match=r"scan\.pdf"):
+        published(bundle, outbox, publication)
+    assert files(outbox) == {"scan.pdf": b"mine"}
+    again = chosen(bundle, outbox, b"scan")
+    published(bundle, outbox, again)
+    assert files(outbox) == {"scan.pdf": b"mine"} | {name.replace(".", " (2)."): data for name, data in WHOLE.items()}
+
+
+def test_a_disk_that_is_full_for_one_of_the_files_gets_none(bundle: Path, tiny: Path) -> None:
+    publication = chosen(bundle, tiny, b"scan")
+    with pytest.raises(Unavailable, match="No space left on device"):
+        published(bundle, tiny, publication)
+    assert files(tiny) == {}
+
+
+def test_a_result_of_which_one_file_differs_is_another_result(bundle: Path, outbox: Path) -> None:
+    publication = chosen(bundle, outbox, b"scan")
+    published(bundle, outbox, publication)
+    assert choose(bundle, outbox, b"scan", conflict="number", before=publication, beat=no_beat) == publication
+    (bundle / "1.txt").write_bytes(b"next")
+    other = choose(bundle, outbox, b"scan", conflict="number", before=publication, beat=no_beat)
+    assert other.name == b"scan (2).pdf"

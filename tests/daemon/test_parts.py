@@ -110,3 +110,40 @@ def test_a_folder_is_removed_with_all_in_it_and_a_missing_one_is_fine(parts: Par
     for _ in range(2):
         remove_folder(parts.folder)
     assert not parts.folder.exists()
+
+
+def test_a_folder_of_files_is_there_with_all_of_them_or_not_at_all(parts: Parts) -> None:
+    with pytest.raises(ValueError), atomic(parts.folder / "result.files") as draft:
+        draft.mkdir()
+        (draft / "0.txt").touch()
+        raise ValueError
+    assert list(parts.folder.iterdir()) == []
+    with atomic(parts.folder / "result.files") as draft:
+        draft.mkdir()
+        (draft / "0.txt").write_bytes(b"text")
+        assert not (parts.folder / "result.files").exists()
+    assert [path.name for path in (parts.folder / "result.files").iterdir()] == ["0.txt"]
+
+
+def test_the_files_of_a_folder_are_made_durable_before_it_gets_its_name(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    rename = Path.replace
+
+    def renamed(self: Path, target: Path) -> Path:
+        order.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", lambda handle: order.append(Path(f"/proc/self/fd/{handle}").readlink().name))
+    monkeypatch.setattr(Path, "replace", renamed)
+    with atomic(parts.folder / "result.files") as draft:
+        draft.mkdir()
+        (draft / "0.txt").write_bytes(b"text")
+    assert order == ["0.txt", draft.name, "rename", parts.folder.name]
+
+
+def test_the_draft_of_a_folder_that_a_crash_left_is_cleared_away(parts: Parts) -> None:
+    (parts.folder / f"result{DRAFT}.files").mkdir()
+    (parts.folder / f"result{DRAFT}.files/0.txt").touch()
+    assert list(Parts(parts.folder, PLAN).folder.iterdir()) == []

@@ -26,6 +26,7 @@ def publishing_job(tmp_path: Path, path: bytes = b"a/film.avi", mtime_ns: int = 
             "result": RESULT.name,
             "result_size": RESULT.size_bytes,
             "result_sha256": RESULT.sha256,
+            "companions": json.dumps([("a/film.srt", 2, "cd" * 32)]),
         }
         return journal.move(number, State.PUBLISHING, "", now=1_000_090, **columns)
 
@@ -67,6 +68,7 @@ def test_a_report_says_what_made_the_result_of_what_and_how_long_it_took(tmp_pat
             "fingerprint": "3-ff",
         },
         "result": {"path": "a/film.mkv", "size_bytes": 5, "sha256": "ab" * 32},
+        "companions": [{"path": "a/film.srt", "size_bytes": 2, "sha256": "cd" * 32}],
         "options": {},
         "made": {"model": "photo", "weights": "0123"},
         "times": {

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import time
@@ -251,3 +252,28 @@ def test_a_link_in_place_of_a_folder_of_the_outbox_is_not_followed(tmp_path: Pat
     here.job(State.DONE, b"a/film.avi", result=b"a/film.mkv", result_size=6)
     assert here.prune(LATER) == []
     assert outside.exists()
+
+
+def test_the_files_of_one_result_go_together_and_only_those_that_are_as_they_were(tmp_path: Path) -> None:
+    here = Rooms(tmp_path, results=MONTH)
+    for name in ("scan.pdf", "scan.txt", "scan.md"):
+        write(here.outbox / name, b"result")
+    companions = [("scan.txt", 6, ""), ("scan.md", 5, "")]  # somebody wrote to the last
+    here.job(State.DONE, result=b"scan.pdf", result_size=6, companions=json.dumps(companions))
+    for _ in range(2):
+        removals = prune(here.config, here.journal, LATER)
+    assert [(removal.path.name, removal.size_bytes) for removal in removals] == [("scan.pdf", 12)]
+    assert [path.name for path in here.outbox.iterdir() if path.is_file()].count("scan.md") == 1
+    assert not (here.outbox / "scan.pdf").exists() and not (here.outbox / "scan.txt").exists()
+
+
+def test_the_size_limit_counts_all_files_of_a_result(tmp_path: Path) -> None:
+    here = Rooms(tmp_path, results=Limit(size=15))
+    for stem in ("a", "b"):
+        write(here.outbox / f"{stem}.pdf", b"result")
+        write(here.outbox / f"{stem}.txt", b"result")
+        companions = json.dumps([(f"{stem}.txt", 6, "")])
+        here.job(State.DONE, stem.encode(), result=f"{stem}.pdf".encode(), result_size=6, companions=companions)
+    assert len(here.prune(SOON, runs=1)) == 1
+    left = {path.stem for path in here.outbox.iterdir() if path.suffix in (".pdf", ".txt")}
+    assert len(left) == 1 and len(list(here.outbox.glob("*.*"))) == 2 + 1  # and the marker

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,8 +15,8 @@ from darkroom.daemon.run import run
 from darkroom.pipelines.base import Plan, Segment, Tick
 from darkroom.pipelines.errors import Rejected, Stopped
 
-TOYS: list[Blur | Settle | Read] = [Blur(), Settle(), Read()]
-NAMES = [type(toy).__name__ for toy in TOYS]
+TOYS: list[Blur | Settle | Read] = [Blur(), Settle(), Read(), Read(bundle=True)]
+NAMES = ["Blur", "Settle", "Read", "Read as a bundle"]
 SOURCE = b"one two three\fand four\f\fsix seven, the last page"
 
 each_toy = pytest.mark.parametrize("toy", TOYS, ids=NAMES)
@@ -75,9 +76,12 @@ def work(tmp_path: Path) -> Path:
 
 
 def go(toy: Blur | Settle | Read, source: Path, work: Path, witness: Witness | None = None) -> bytes:
-    """Run the toy and return the bytes of its result."""
+    """Run the toy and return the bytes of its result; of several files, those of all with their names."""
     work.mkdir(exist_ok=True)
-    return run(toy, source, work, type(toy).__name__, witness or Witness())[1].read_bytes()
+    result = run(toy, source, work, type(toy).__name__, witness or Witness())[1]
+    if not result.is_dir():
+        return result.read_bytes()
+    return b"\0".join(part for file in sorted(result.iterdir()) for part in (file.name.encode(), file.read_bytes()))
 
 
 def drafts(work: Path) -> list[Path]:
@@ -171,7 +175,8 @@ def test_a_finished_result_is_taken_as_it_is(toy: Blur | Settle | Read, source: 
 def test_missing_parts_in_the_middle_are_made_again(toy: Blur | Settle | Read, source: Path, work: Path) -> None:
     expected, witness = go(toy, source, work), Witness()
     (folder,) = work.iterdir()
-    next(folder.glob("result.*")).unlink()
+    result = next(folder.glob("result.*"))
+    shutil.rmtree(result) if result.is_dir() else result.unlink()
     next(folder.glob("000001*")).unlink()
     assert go(toy, source, work, witness) == expected
     assert witness.begun == [1]
@@ -259,7 +264,7 @@ def killed_at(at: int, toy: Blur | Settle | Read, source: Path, work: Path, seen
 
 def made(work: Path) -> dict[str, int]:
     """Return when each finished part was written; the folder of the plan may begin with a 0 as well."""
-    parts = (path for path in work.rglob("0*") if path.is_file() and DRAFT not in path.name)
+    parts = (path for path in work.rglob("0000*") if path.is_file() and DRAFT not in path.name)
     return {path.name: path.stat().st_mtime_ns for path in parts}
 
 
@@ -279,7 +284,8 @@ def test_a_job_killed_anywhere_goes_on_to_the_same_bytes(
         assert go(toy, source, work) == expected, f"killed {places[-1]}"
         assert not drafts(work)
         assert there.items() <= made(work).items(), "a finished part was made again"
-    kinds = {"within 000001", "before _sync", "after _sync", "before replace", "after replace", "within result"}
+    kinds = {"within 000001", "before _sync", "after _sync", "before replace", "after replace"}
+    kinds |= {"within 0.txt", "after 1.json"} if toy == Read(bundle=True) else {"within result"}
     assert len(places) > 30 and all(any(place.startswith(kind) for place in places) for kind in kinds)
 
 

@@ -69,3 +69,15 @@ def test_processes_that_open_a_new_journal_at_once_all_succeed(tmp_path: Path) -
 
 def test_live_states_are_those_of_the_table_of_moves() -> None:
     assert {name.strip(" '") for name in LIVE_STATES.strip("()").split(",")} == set(LIVE)
+
+
+def test_a_journal_from_before_results_of_several_files_is_brought_up_with_its_jobs(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as sql:
+        migrations.apply(Database(sql), stop_before="companions")
+        sql.execute(
+            "INSERT INTO jobs (folder, pipeline, path, size_bytes, mtime_ns, inode, state, created, result)"
+            " VALUES ('films', 'upscale', x'61', 1, 2, 3, 'done', 1.0, x'62')"
+        )
+    with Journal(path) as journal:
+        assert (journal.job(1).result, journal.job(1).companions) == (b"b", ())
