@@ -345,7 +345,6 @@ def _json(options: Mapping[str, Any]) -> str:
 
 def _job(row: sqlite3.Row) -> Job:
     values = dict(row)
-    values["options"] = json.loads(values["options"])
+    values |= {"options": json.loads(values["options"]), "state": State(values["state"])}
     values["companions"] = tuple(tuple(file) for file in json.loads(values["companions"]))
-    values["state"] = State(values["state"])
     return Job(**values)
