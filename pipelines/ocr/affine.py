@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Self
 
-from darkroom.pipelines.ocr.page import Box, Point, Polygon
+from darkroom.pipelines.ocr.page import Point, Polygon
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,6 @@ class Affine:
         """Map four corners, in their order."""
         a, b, c, d = (self.point(corner) for corner in polygon)
         return a, b, c, d
-
-    def box(self, box: Box) -> Box:
-        """Map a box to the upright box around its image: smaller coordinates first."""
-        left, top, right, bottom = box
-        corners = self.polygon(((left, top), (right, top), (right, bottom), (left, bottom)))
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
 
     def then(self, following: "Affine") -> "Affine":
         """Give the map that does this one first and `following` after it."""

@@ -84,8 +84,6 @@ def _pdf_pages(source: Path) -> tuple[tuple[PageFacts, ...], tuple[str, ...]]:
     with pdfium.opened(source, source.name) as document:
         pages = tuple(_pdf_page(document, index, source.name) for index in range(len(document)))
         signed = pdfium.signatures(document)
-    if not pages:
-        raise Rejected(f"{source.name}: no pages; export it again")
     if all(page.damaged for page in pages):
         raise Rejected(pages[0].damaged)
     told = (f"{source.name}: signed; a searchable copy no longer carries a valid signature",) if signed else ()

@@ -8,6 +8,7 @@ from darkroom.pipelines.ocr.affine import Affine
 from darkroom.pipelines.ocr.page import Line, Point, Polygon, Word
 from darkroom.pipelines.ocr.pdfium import Character
 
+OFF = 0.7  # of an em from the line: another line
 STRAIGHT = math.radians(2)  # a line turned by less from an edge of the page runs along it
 
 
@@ -17,8 +18,39 @@ def lines_of(characters: Iterable[Character], to_pixels: Affine) -> tuple[Line, 
     characters: of one page, "\\n" after each line
     to_pixels:  from the page's points to pixels of the upright picture
     """
-    rows = (list(row) for ended, row in groupby(characters, lambda character: character.text == "\n") if not ended)
-    return tuple(_line(row, to_pixels) for row in rows if any(not character.text.isspace() for character in row))
+    rows = (row for row in _rows(characters) if any(not character.text.isspace() for character in row))
+    return tuple(_line(row, to_pixels) for row in rows)
+
+
+def _rows(characters: Iterable[Character]) -> Iterator[list[Character]]:
+    """Yield the characters of each line: PDFium leaves out the end of some short ones, so their places count too."""
+    row: list[Character] = []
+    before: Character | None = None
+    for character in characters:
+        ends = character.text == "\n"
+        if row and (ends or (before and _leaves(before, character))):
+            yield row
+            row = []
+        if not ends:
+            row.append(character)
+        if not character.text.isspace():
+            before = character
+    if row:
+        yield row
+
+
+def _leaves(before: Character, character: Character) -> bool:
+    """Say whether `character` stands off the line of the one before it: by over a superscript's height."""
+    if character.text.isspace():
+        return False
+    x, y = (_middle(character)[axis] - _middle(before)[axis] for axis in (0, 1))
+    off = y * math.cos(before.angle) - x * math.sin(before.angle)
+    return abs(off) > OFF * max(before.size, character.size)
+
+
+def _middle(character: Character) -> Point:
+    left, bottom, right, top = character.box
+    return (left + right) / 2, (bottom + top) / 2
 
 
 def _line(row: Sequence[Character], to_pixels: Affine) -> Line:

@@ -57,7 +57,7 @@ def opened(source: Path | bytes, name: str) -> Iterator[Document]:
 def _reason(name: str, code: int | None) -> str:
     if code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY):
         return f"{name}: encrypted with a password; save a copy without one"
-    return f"{name}: not a PDF that can be read (damaged or cut off); export or download it again"
+    return f"{name}: damaged, cut off or with no pages, so that it cannot be read; export or download it again"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import io
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pikepdf
@@ -12,7 +13,7 @@ from pikepdf import Name, Pdf, PdfError
 from darkroom.pipelines.errors import Rejected
 from darkroom.pipelines.ocr import pdfium
 from darkroom.pipelines.ocr.affine import Affine, turned_back
-from darkroom.pipelines.ocr.document import DocumentFacts, drawn_scale
+from darkroom.pipelines.ocr.document import DocumentFacts, PageFacts, drawn_scale
 from darkroom.pipelines.ocr.outputs.embed import image_pdf
 from darkroom.pipelines.ocr.outputs.hidden_text import remove_hidden_text
 from darkroom.pipelines.ocr.outputs.legible import legible
@@ -54,15 +55,15 @@ def searchable(
     changed = [page for page in pages if _changes(page, settings) and not facts.pages[page.index].damaged]
     alphabet = Alphabet.of(line.text for page in changed for line in _lines(page, settings))
     with pdfium.opened(source, name) as document, _opened(source, name) as pdf:
-        if facts.kind == "image" and Name.ID in pdf.trailer:
-            del pdf.trailer[Name.ID]  # drawn by lot by img2pdf; saving makes one from the content
-        shared = font(pdf, alphabet)
+        copy = _Copy(pdf=pdf, facts=facts, settings=settings, alphabet=alphabet, font=font(pdf, alphabet))
         for page in changed:
             with pdfium.page_of(document, page.index, name) as shown:
-                _change(pdf, page, shown, shared, alphabet, facts, settings)
+                copy.change(page, shown)
+        if facts.kind == "image" and Name.ID in pdf.trailer:
+            del pdf.trailer[Name.ID]  # drawn by lot by img2pdf; saving makes one from the content
         if settings.mode == "redo":
             pdf.remove_unreferenced_resources()
-        if settings.mode == "force" and len(changed) == len(pdf.pages):
+        if facts.kind == "pdf" and settings.mode == "force" and len(changed) == len(pdf.pages):
             _forget_structure(pdf)
         yield pdf
 
@@ -92,28 +93,33 @@ def _changes(page: Page, settings: OutputSettings) -> bool:
     return turned or settings.mode != "skip" or bool(_lines(page, settings))
 
 
-def _change(
-    pdf: Pdf,
-    page: Page,
-    shown: pdfium.PdfPage,
-    shared: pikepdf.Object,
-    alphabet: Alphabet,
-    facts: DocumentFacts,
-    settings: OutputSettings,
-) -> None:
-    """Make the PDF's page what `page` and the mode want it to be."""
-    target = pdf.pages[page.index]
-    if facts.kind == "pdf" and settings.mode == "redo":
-        remove_hidden_text(pdf, target)
-    if facts.kind == "pdf" and settings.mode == "force":
-        page_facts = facts.pages[page.index]
-        rgb = pdfium.drawn(shown, drawn_scale(page_facts, page_facts.dpi or settings.dpi))
-        redraw(pdf, target, rgb, pdfium.to_page(shown, rgb.shape[1], rgb.shape[0]))
-    if lines := _lines(page, settings):
-        content = layer(lines, alphabet, _to_points(page, shown), _add_font(target, shared))
-        _append(pdf, target, content)
-    if settings.upright and page.rotation:
-        target.rotate(page.rotation, relative=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Copy:
+    """The source, open to be changed, and what its pages are to be changed with."""
+
+    pdf: Pdf
+    facts: DocumentFacts
+    settings: OutputSettings
+    alphabet: Alphabet
+    font: pikepdf.Object
+
+    def change(self, page: Page, shown: pdfium.PdfPage) -> None:
+        """Make the PDF's page what `page` and the mode want it to be; `shown` is the source's."""
+        target = self.pdf.pages[page.index]
+        mode = self.settings.mode if self.facts.kind == "pdf" else "skip"
+        if mode == "redo":
+            remove_hidden_text(self.pdf, target)
+        if mode == "force":
+            self._redraw(target, shown, self.facts.pages[page.index])
+        if lines := _lines(page, self.settings):
+            name = _add_font(target, self.font)
+            _append(self.pdf, target, layer(lines, self.alphabet, _to_points(page, shown), name))
+        if self.settings.upright and page.rotation:
+            target.rotate(page.rotation, relative=True)
+
+    def _redraw(self, target: pikepdf.Page, shown: pdfium.PdfPage, facts: PageFacts) -> None:
+        rgb = pdfium.drawn(shown, drawn_scale(facts, facts.dpi or self.settings.dpi))
+        redraw(self.pdf, target, rgb, pdfium.to_page(shown, rgb.shape[1], rgb.shape[0]))
 
 
 def _to_points(page: Page, shown: pdfium.PdfPage) -> Affine:
