@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import pipelines
-from darkroom.daemon.charge import disk_full, is_disk_full, unavailable
+from darkroom.daemon.charge import away, disk_full, is_disk_full, unavailable
 from darkroom.daemon.clock import unix_now, uptime
 from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.job import Job, printable
@@ -19,7 +19,7 @@ from darkroom.daemon.journal import Journal
 from darkroom.daemon.names import fields_of, result_name
 from darkroom.daemon.originals import settle_original
 from darkroom.daemon.outbox import Publication, choose, made_files, publish, recorded
-from darkroom.daemon.parts import remove_folder, work_folder, write_durably
+from darkroom.daemon.parts import Parts, count_parts, remove_folder, work_folder, write_durably
 from darkroom.daemon.place import NameTaken
 from darkroom.daemon.report import make_report, write_report
 from darkroom.daemon.run import run
@@ -27,7 +27,7 @@ from darkroom.daemon.sidecar import fault_beside, fault_in
 from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
 from darkroom.daemon.states import ASKED, State
 from darkroom.daemon.wire import DRAIN, Wire
-from darkroom.pipelines.base import Site
+from darkroom.pipelines.base import Reviews, Site
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ class Attempt:
         return moved
 
 
-def site(config: Config, device: str) -> Site:
+def site(config: Config, device: str, crashes: int = 0) -> Site:
     """Say where a pipeline runs that `device` has to itself."""
-    return Site(device=device, models=config.models, learned=config.state / LEARNED)
+    return Site(device=device, models=config.models, learned=config.state / LEARNED, crashes=crashes)
 
 
 def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wire) -> Job:
@@ -87,7 +87,8 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
         if _source_changed(this):
             return _stopped(this, CHANGED)
         detail = "" if isinstance(error, Unavailable) else traceback.format_exc()
-        judge = disk_full if is_disk_full(error) else unavailable
+        patient = isinstance(error, Unavailable) and error.patient
+        judge = away if patient else disk_full if is_disk_full(error) else unavailable
         verdict = judge(journal.job(job.id), _words(error), config.worker, uptime())
         return this.move(verdict.state, verdict.reason, detail=detail, **verdict.columns)
     except Exception as error:
@@ -110,9 +111,11 @@ def _developed_and_published(this: Attempt) -> Job:
     publication = _place(this, result, publication)
     made = json.loads((this.work / MADE).read_text())
     kept = settle_original(this.job, this.folder, publication, beat=this.wire.beat)
-    warnings = [*made.get("warnings", ()), *([kept] if kept else [])]
+    incomplete = made.get("incomplete", ())
+    warnings = [*made.get("warnings", ()), *incomplete, *([kept] if kept else [])]
     write_report(this.folder, publication, make_report(this.journal.job(this.job.id), made, this.wire.stages, warnings))
-    return this.move(State.DONE, f"published as {printable(publication.name)}")
+    lacks = f"; {'; '.join(incomplete)}" if incomplete else ""
+    return this.move(State.DONE, f"published as {printable(publication.name)}{lacks}")
 
 
 def _develop(this: Attempt) -> Path:
@@ -121,13 +124,17 @@ def _develop(this: Attempt) -> Path:
         raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
     if job.sidecar and not job.options and (fault := fault_beside(source_path(job, folder), folder)):
         raise Rejected(f"{fault}; mend the sidecar or remove it")  # tried again as it was: not to be run without it
-    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), site(this.config, this.device))
+    crashes = job.crashes if job.crash_segment == count_parts(this.work) else 0
+    pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), site(this.config, this.device, crashes))
     this.wire.stage("reading the source")
     source = staged(job, folder, this.work, this.wire.beat)
     plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)
     if source == source_path(job, folder):
         check_unchanged(job, folder)  # read while it was written: the next version has its own job
-    write_durably(this.work / MADE, json.dumps(pipeline.report(plan), ensure_ascii=False).encode())
+    made = pipeline.report(plan)
+    if isinstance(pipeline, Reviews):
+        made |= pipeline.review(plan, Parts(result.parent, plan).all())
+    write_durably(this.work / MADE, json.dumps(made, ensure_ascii=False).encode())
     return result
 
 

@@ -66,6 +66,13 @@ def disk_full(job: Job, what: str, limits: Worker, uptime: float) -> Verdict:
     return Verdict(state=State.QUEUED, reason=reason, columns={"failures": job.failures, "not_before": uptime + delay})
 
 
+def away(job: Job, what: str, limits: Worker, uptime: float) -> Verdict:
+    """Judge a job that needs something elsewhere: it waits for that as long as it takes, and no try is counted."""
+    delay = limits.retry_delays[0]
+    reason = f"{what}; waits for it, next try in {show_seconds(delay)}"
+    return Verdict(state=State.QUEUED, reason=reason, columns={"failures": 0, "not_before": uptime + delay})
+
+
 def is_disk_full(error: BaseException | None) -> bool:
     """Tell whether a full disk, or a used-up quota, is behind `error`."""
     while error is not None:

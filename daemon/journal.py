@@ -257,10 +257,10 @@ class Journal:
         rows = self._read(f"SELECT {COLUMNS} FROM jobs WHERE {' AND '.join(where)} ORDER BY {order} LIMIT ?", values)
         return [_job(row) for row in rows]
 
-    def waiting(self, folders: Sequence[str]) -> int:
-        """Return the number of queued jobs of `folders`, those that wait for their next try included."""
-        marks = ", ".join("?" * len(folders))
-        rows = self._read(f"SELECT count(*) FROM jobs WHERE state = 'queued' AND folder IN ({marks})", folders)
+    def waiting(self, folders: Sequence[str], uptime: float) -> int:
+        """Return the number of queued jobs of `folders`, but for those that at `uptime` wait without counting tries."""
+        where = f"folder IN ({', '.join('?' * len(folders))}) AND NOT (failures = 0 AND not_before > ?)"
+        rows = self._read(f"SELECT count(*) FROM jobs WHERE state = 'queued' AND {where}", (*folders, uptime))
         return int(rows[0][0])
 
     def next_jobs(self, limit: int) -> list[Job]:

@@ -32,6 +32,7 @@ from darkroom.daemon.states import ASKED, BUSY, State
 from darkroom.daemon.units import show_seconds
 from darkroom.daemon.watch import Watcher
 from darkroom.daemon.wire import DRAIN, TRY_LATER
+from darkroom.pipelines import KINDS
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,8 @@ class Supervisor:
         if status == TRY_LATER:
             self._journal.move(job.id, State.QUEUED, "the journal could not be written; goes on", now=unix_now())
             return
-        verdict = crashed(job, how, count_parts(work_folder(self._config.state, job.id)))
+        parts = count_parts(work_folder(self._config.state, job.id))
+        verdict = crashed(job, how, parts, KINDS[job.pipeline].crashes)
         self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
         self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
@@ -279,7 +281,8 @@ class Supervisor:
         """Tell whether all inboxes were looked at, all files have settled, and no job could start."""
         looked = all(lookout.settled() for lookout in self._lookouts.values())
         open_folders = [name for name, why in self._closed.items() if not why]
-        return looked and all(crew.job is None for crew in self._crew) and not self._journal.waiting(open_folders)
+        idle = all(crew.job is None for crew in self._crew)
+        return looked and idle and not self._journal.waiting(open_folders, uptime())
 
     def _stop(self) -> None:
         """Let each worker finish its segment, for `worker.drain` at most; one that is ended loses only that."""

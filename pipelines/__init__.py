@@ -21,6 +21,7 @@ class Kind:
     options: str  # "module:class" of its pydantic options; must not import torch
     pipeline: str  # "module:class" of the pipeline itself; the worker's to import
     suffixes: frozenset[str]  # of the sources it takes, lower case, with the dot
+    crashes: int = 2  # of the worker in a row at one segment: then the file is taken for poison
 
 
 KINDS = {

@@ -75,10 +75,12 @@ class Site:
     device: str = "cpu"  # or "cuda", "cuda:1"
     models: Path = Path("models")  # the folder of weights that are not built in
     learned: Path = Path("state") / "learned.json"  # the file of what this machine has taught
+    crashes: int = 0  # how often in a row a worker died at the first segment that has no part yet
 
 
 FactsT = TypeVar("FactsT")
 PlanT = TypeVar("PlanT", bound="Plan")
+PlanT_contra = TypeVar("PlanT_contra", bound="Plan", contravariant=True)
 
 
 class Pipeline(Protocol[FactsT, PlanT]):
@@ -109,6 +111,17 @@ class Preloads(Protocol):
 
     def preload(self) -> str:
         """Load what jobs will ask for, keep it for them, and say what it is. Raises Unavailable."""
+
+
+@runtime_checkable
+class Reviews(Protocol[PlanT_contra]):
+    """What a pipeline also is whose parts tell more of the result than its plan."""
+
+    def review(self, plan: PlanT_contra, parts: Sequence[Path]) -> dict[str, Any]:
+        """Say, on top of `report`, what the finished parts show.
+
+        The key "incomplete" is a list of what the result lacks, in words for people: the job is done all the same.
+        """
 
 
 def split(units: int, size: int) -> tuple[Segment, ...]:

@@ -14,7 +14,14 @@ class Rejected(DarkroomError):
 
 
 class Unavailable(DarkroomError):
-    """The machine's fault (disk, device, weights, network): tried again with growing delays."""
+    """The machine's fault (disk, device, weights, network): tried again with growing delays, a few times.
+
+    patient: it is not for this machine to mend, as with a server elsewhere: waited for as long as it takes.
+    """
+
+    def __init__(self, message: object = "", *, patient: bool = False) -> None:
+        super().__init__(message)
+        self.patient = patient
 
 
 class Stopped(DarkroomError):

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -110,6 +110,11 @@ def test_the_pipeline_is_told_where_it_runs(desk: Desk) -> None:
     [
         (Rejected("film.mkv: is a poem; send a film"), State.QUARANTINED, "film.mkv: is a poem; send a film"),
         (Unavailable("cuda:0: gone"), State.QUEUED, "cuda:0: gone; next try in 1 min"),
+        (
+            Unavailable("http://there: away", patient=True),
+            State.QUEUED,
+            "http://there: away; waits for it, next try in",
+        ),
         (OSError(errno.EIO, "Input/output error", "part"), State.QUEUED, "part: Input/output error; next try"),
         (OSError(errno.ENOSPC, "No space left on device", "part"), State.QUEUED, "waits for space"),
         (MemoryError(), State.QUEUED, "MemoryError; next try"),
@@ -133,6 +138,39 @@ def test_failures_that_may_pass_are_tried_as_often_as_configured(desk: Desk, mon
     for _ in range(3):
         states.append(desk.attempt().state)
     assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+
+
+def test_a_server_that_is_away_is_waited_for_as_long_as_it_takes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "run", failing(Unavailable("http://there: away", patient=True)))
+        states = {desk.attempt().state for _ in range(5)}
+    assert states == {State.QUEUED}
+    assert desk.attempt().state is State.DONE
+
+
+def test_the_pipeline_is_told_how_often_its_next_segment_ended_the_worker(desk: Desk) -> None:
+    (desk.work / "plan").mkdir(parents=True)
+    (desk.work / "plan/000000.bin").touch()
+    for crashes, segment, told in ((2, 1, 2), (2, 0, 0)):
+        desk.journal.note(1, crashes=crashes, crash_segment=segment)
+        desk.attempt("hold")
+        assert desk.site.crashes == told
+        desk.journal.move(1, State.QUEUED, "", now=3.0)
+
+
+def test_what_only_the_parts_show_is_reported_and_told_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Leaves(toys.Blur):
+        def review(self, plan: toys.ToyPlan, parts: Sequence[Path]) -> dict[str, Any]:
+            return {"sizes": [part.stat().st_size for part in parts], "incomplete": ["page 3 is missing"]}
+
+    desk = Desk(tmp_path, monkeypatch)
+    desk.toy = Leaves(size=25)
+    job = desk.attempt()
+    assert (job.state, job.reason) == (State.DONE, "published as a/film.bin; page 3 is missing")
+    report = json.loads(next((desk.config.state / "reports").rglob("*.json")).read_text())
+    assert report["made"]["sizes"] == [25, 25] and report["warnings"] == ["page 3 is missing"]
 
 
 @pytest.mark.parametrize(("wish", "state"), [("cancel", State.CANCELLED), ("hold", State.HELD), (DRAIN, State.QUEUED)])

@@ -9,6 +9,7 @@ from darkroom.daemon.charge import (
     CRASHES,
     OUTAGES,
     Verdict,
+    away,
     crashed,
     disk_full,
     exit_words,
@@ -124,6 +125,17 @@ def test_a_full_disk_is_waited_for_without_counting_tries(tmp_path: Path) -> Non
     verdict = disk_full(job, "/work: no space left", LIMITS, uptime=1000.0)
     assert verdict.state is State.QUEUED
     assert verdict.columns == {"failures": job.failures, "not_before": 1000.0 + LIMITS.retry_delays[0]}
+
+
+def test_what_is_elsewhere_is_waited_for_without_counting_tries(tmp_path: Path) -> None:
+    journal, job = running(tmp_path)
+    with journal:
+        for _ in range(LIMITS.attempts + 2):
+            verdict = away(job, "http://there: does not answer", LIMITS, uptime=1000.0)
+            assert verdict.columns == {"failures": 0, "not_before": 1000.0 + LIMITS.retry_delays[0]}
+            assert verdict.reason == "http://there: does not answer; waits for it, next try in 1 min"
+            job = apply(journal, job, verdict)
+            assert job.state is State.RUNNING
 
 
 def test_a_full_disk_is_recognised_behind_the_error_that_names_it() -> None:

@@ -357,10 +357,14 @@ def test_jobs_are_listed_by_state_folder_age_and_number(journal: Journal) -> Non
     assert numbers == {"all": [a, b, c], "busy": [a], "films": [c], "newest": [c, b]}
 
 
-def test_waiting_counts_delayed_jobs_too(journal: Journal) -> None:
-    journal.note(add(journal, b"1"), not_before=1e9)
+def test_waiting_counts_delayed_jobs_too_but_for_those_without_a_limit_of_tries(journal: Journal) -> None:
+    journal.note(add(journal, b"1"), not_before=1e9, failures=1)
+    patient = add(journal, b"3")
+    journal.note(patient, not_before=5.0)
+    assert (journal.waiting(["films"], 4.0), journal.waiting(["films"], 5.0)) == (1, 2)
+    journal.move(patient, State.CANCELLED, "", now=1.0)
     bring(journal, add(journal, b"2"), State.HELD)
-    assert (journal.waiting(["films"]), journal.waiting(["clips"]), journal.waiting([])) == (1, 0, 0)
+    assert [journal.waiting(folders, 0.0) for folders in (["films"], ["clips"], [])] == [1, 0, 0]
 
 
 def test_ended_since_counts_what_ended_after_an_event(journal: Journal) -> None:
@@ -511,4 +515,6 @@ def test_a_hundred_thousand_jobs_are_counted_and_compared(crowded: Journal) -> N
     counts = crowded.counts()
     assert sum(counts.values()) == len(crowded.known("films")) + len(crowded.known("clips")) == 100_000
     assert counts["films", State.DONE] + counts["clips", State.DONE] == 90_000
-    assert crowded.waiting(["films", "clips"]) == sum(n for (_, state), n in counts.items() if state is State.QUEUED)
+    assert crowded.waiting(["films", "clips"], 0.0) == sum(
+        n for (_, state), n in counts.items() if state is State.QUEUED
+    )
