@@ -60,6 +60,7 @@ clean:
 	$(PIP) --editable '.[demo]'
 	@touch $@
 
-.venv/dev: .venv/python pyproject.toml constraints.txt
+.venv/dev: .venv/python pyproject.toml constraints.txt ocr-structure.txt
 	$(PIP) --editable '.[dev,demo,ncnn]'
+	$(PIP) --no-deps -r ocr-structure.txt
 	@touch $@
