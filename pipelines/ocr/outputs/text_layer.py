@@ -16,7 +16,7 @@ FONT = "/DarkroomBlank"
 SIZE = 0.8  # of a line's height: the font's
 BASELINE = 0.2  # of a line's height above its lower edge
 LEVEL = math.radians(7)  # tilts under this are laid flat, or pdftotext and viewers sort the lines apart
-THIN = 0.1  # points: a line's least width and height, for a broken box must not lose its text
+THIN = 1.0  # points: a line's least width and height; readers drop what is set smaller, and no text is to be lost
 TALL = 2.0  # a line so many times higher than wide runs downwards
 ENTRIES = 100  # a block of a ToUnicode map holds
 
@@ -118,15 +118,20 @@ def layer(lines: Sequence[Line], alphabet: Alphabet, to_page: Affine, font_name:
 
 def _shown(line: Line, numbers: dict[str, int], to_page: Affine) -> str:
     strip = strip_of(line)
-    (ax, ay), (ux, uy) = to_page.vector(strip.along), to_page.vector(strip.up)
-    width, height = math.hypot(ax, ay), math.hypot(ux, uy)
-    width, height = max(width, THIN), max(height, THIN)
+    (ax, ay), width = _directed(to_page.vector(strip.along), (1.0, 0.0))
+    (ux, uy), height = _directed(to_page.vector(strip.up), (0.0, 1.0))
     x, y = to_page.point((strip.origin[0] + BASELINE * strip.up[0], strip.origin[1] + BASELINE * strip.up[1]))
     size = SIZE * height
     advance = size * sum(1.0 if is_wide(character) else 0.5 for character in line.text)
-    matrix = " ".join(_number(value) for value in (ax / width, ay / width, ux / height, uy / height, x, y))
+    matrix = " ".join(_number(value) for value in (ax, ay, ux, uy, x, y))
     text = "".join(f"{numbers[character]:04X}" for character in line.text)
     return f"{_number(size)} Tf {_number(100 * width / advance)} Tz {matrix} Tm <{text}> Tj\n"
+
+
+def _directed(way: Point, otherwise: Point) -> tuple[Point, float]:
+    """Give the direction of `way`, or `otherwise` where it leads nowhere, and its length."""
+    length = math.hypot(*way)
+    return (way[0] / length, way[1] / length) if length else otherwise, max(length, THIN)
 
 
 def _number(value: float) -> str:

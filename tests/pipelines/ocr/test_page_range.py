@@ -23,5 +23,5 @@ def test_ranges_name_pages_from_one(text: str, pages: range | tuple[int, ...]) -
 
 @pytest.mark.parametrize("text", ["0", "3-1", "a", "1,,2", "1-2-3", "-", ",", "3 7", "1.5", "0-4", "+1"])
 def test_what_names_no_page_is_told_with_the_piece(text: str) -> None:
-    with pytest.raises(ValueError, match="^pages: "):
+    with pytest.raises(ValueError, match=r"^pages: "):
         parse_pages(text, 12)
