@@ -108,6 +108,18 @@ def clean(text: str, *, size: int = 30, name: str = "serif") -> Paper:
     return Paper(image=image, text=text)
 
 
+def downwards(text: str, *, size: int = 36, name: str = "song") -> Paper:
+    """Give a Chinese page written in columns from the right."""
+    lines = text.splitlines()
+    image = blank(120 + 2 * size * len(lines), 160 + round(1.1 * size * max(map(len, lines))))
+    draw = ImageDraw.Draw(image)
+    for column, line in enumerate(lines):
+        for row, character in enumerate(line):
+            at = image.width - 60 - size - 2 * size * column, 80 + round(1.1 * size * row)
+            draw.text(at, character, font=font(name, size), fill="black")
+    return Paper(image=image, text=text)
+
+
 def turned(paper: Paper, degrees: int) -> Paper:
     """Give the page lying on the scanner turned clockwise."""
     return replace(paper, image=paper.image.rotate(-degrees, expand=True))

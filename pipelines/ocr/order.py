@@ -49,9 +49,8 @@ def in_order(lines: Sequence[Line], width: int, height: int) -> tuple[Line, ...]
     """
     if not lines:
         return ()
-    boxes = [line_box(line) for line in lines]
-    if _downwards(boxes):
-        turned = [(top, width - right, bottom, width - left) for left, top, right, bottom in boxes]
+    if runs_downwards(lines):
+        turned = [(top, width - right, bottom, width - left) for left, top, right, bottom in map(line_box, lines)]
         places = [_Place(index, *box) for index, box in enumerate(turned)]
     else:
         angle = tilt(lines)
@@ -63,6 +62,18 @@ def line_box(line: Line) -> Box:
     """Give the upright box around `line`."""
     xs, ys = zip(*line.polygon, strict=True)
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def runs_downwards(lines: Sequence[Line]) -> bool:
+    """Say whether most of the writing, by area, stands in lines higher than wide."""
+    tall = wide = 0.0
+    for left, top, right, bottom in map(line_box, lines):
+        area = (right - left) * (bottom - top)
+        if bottom - top > TALL * (right - left):
+            tall += area
+        else:
+            wide += area
+    return tall > wide
 
 
 def tilt(lines: Sequence[Line]) -> float:
@@ -85,15 +96,6 @@ def _run(line: Line) -> tuple[float, float]:
     (ax, ay), (bx, by), (cx, cy), (dx, dy) = line.polygon
     across, down = bx + cx - ax - dx, by + cy - ay - dy
     return atan2(down, across), hypot(across, down)
-
-
-def _downwards(boxes: Sequence[Box]) -> bool:
-    tall = all_ = 0.0
-    for left, top, right, bottom in boxes:
-        area = (right - left) * (bottom - top)
-        all_ += area
-        tall += area if bottom - top > TALL * (right - left) else 0
-    return tall > all_ / 2
 
 
 def _straight(index: int, line: Line, angle: float) -> _Place:

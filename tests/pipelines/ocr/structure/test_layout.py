@@ -102,9 +102,15 @@ def test_edges_are_the_mean_of_their_distribution() -> None:
     assert scores[0].argmax() == 4
 
 
-def test_the_best_of_overlapping_boxes_stands() -> None:
+def test_the_best_of_boxes_that_are_the_same_stands() -> None:
     boxes = np.array([[0, 0, 100, 100], [5, 0, 105, 100], [200, 0, 300, 100], [0, 0, 100, 60]], np.float32)
-    assert best(boxes, np.array([0.8, 0.9, 0.5, 0.3], np.float32)) == [1, 2]
+    assert best(boxes, np.array([[0.8], [0.9], [0.5], [0.3]], np.float32)) == [1, 2]
+
+
+def test_a_box_inside_another_stands_only_if_it_is_of_another_kind() -> None:
+    boxes = np.array([[0, 0, 100, 100], [0, 0, 100, 30]], np.float32)
+    assert best(boxes, np.array([[0.8, 0], [0.9, 0]], np.float32)) == [1]
+    assert best(boxes, np.array([[0.8, 0], [0, 0.9]], np.float32)) == [1, 0]
 
 
 def test_overlap_is_intersection_over_union() -> None:
