@@ -25,17 +25,37 @@ def test_a_span_ends_at_its_mark_and_begins_at_the_one_before(seconds: list[floa
 
 def test_the_median_counts_and_the_warm_ups_do_not(seconds: list[float]) -> None:
     warm = [0.0, 9.0, 9.0, 18.0, 18.0, 18.001]  # beginning and end of each
-    seconds += [*warm, 20.0, 20.001, 20.003, 20.103, 20.105, 20.106]
+    seconds += [*warm, 20.0, 20.001, 30.0, 30.002, 40.0, 40.1, 50.0, 50.002, 60.0, 60.001]
     turns: list[int] = []
     assert timing.milliseconds(turns.append, CPU, repeats=5) == pytest.approx(2)
     assert turns == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
 def test_slow_work_is_repeated_as_often_as_there_is_time_for_and_thrice_at_least(seconds: list[float]) -> None:
-    seconds += [0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 5.0, 6.0]
+    seconds += [0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.5, 5.5, 6.0, 7.0]
     turns: list[int] = []
     assert timing.milliseconds(turns.append, CPU, repeats=30, budget_s=2) == pytest.approx(1000)
     assert len(turns) == 6
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_time_of_giving_out_small_kernels_does_not_count() -> None:
+    device, small = torch.device("cuda"), torch.zeros(1, device="cuda")
+
+    def work(turn: int) -> None:
+        for _ in range(200):
+            small.add_(1)
+
+    lone = timing.Clock(device)
+    timing.settle(device)
+    lone.mark("")
+    work(0)
+    lone.mark("as it comes")
+    assert timing.milliseconds(work, device, repeats=5) <= 1.1 * lone.whole()
+
+
+def test_a_processor_is_not_kept_busy() -> None:
+    timing.occupy(CPU, 1e9)
 
 
 def test_limits_are_positive_and_a_cpu_has_no_peak_of_its_own() -> None:

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 import torch
 from tables import bench
@@ -42,7 +45,7 @@ def test_dense_attention_makes_other_pictures(model: FlashVSR) -> None:
 def test_each_change_has_a_row_and_what_cannot_run_here_says_why(model: FlashVSR) -> None:
     plain, _ = stages.run(stages.Trial(model=model), *SIZE, 1)
     rows = {row["FlashVSR"]: row for row in without.rows(model, TINY, plain, *SIZE, 1)}
-    assert set(rows) == {"as it is", *CHANGES}
+    assert set(rows) == {"as it is", *CHANGES, without.AGAIN}
     for name, row in rows.items():
         if name in NEED_CUDA:
             assert "CUDA" in row["remark"]
@@ -50,6 +53,47 @@ def test_each_change_has_a_row_and_what_cannot_run_here_says_why(model: FlashVSR
             assert row["FPS"] == pytest.approx(8000 / row["ms a chunk"])
             assert row["times as long"] == pytest.approx(row["ms a chunk"] / plain.whole)
     assert len({tuple(row) for row in rows.values()}) == 1  # the same columns in one order
+
+
+def test_no_state_is_held_while_the_next_change_runs(model: FlashVSR, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, _ = stages.run(stages.Trial(model=model), *SIZE, 1)
+    made: list[weakref.ref[object]] = []
+
+    def run(trial: object, height: int, width: int, chunks: int) -> tuple[object, object]:
+        gc.collect()
+        assert [ref() for ref in made] == [None] * len(made)  # it would count in this one's peak
+        made.append(weakref.ref(state := torch.zeros(1)))
+        return plain, state
+
+    monkeypatch.setattr(without, "run", run)
+    assert len(list(without.rows(model, TINY, plain, *SIZE, 1))) == 1 + len(CHANGES) + 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB."),
+            "not here: OutOfMemoryError: CUDA out",
+        ),
+        (RuntimeError("no kernel image"), "not here: RuntimeError: no kernel image"),
+        (bench("agreement").Disagreement("off by 1"), "not here: Disagreement: off by 1"),
+    ],
+)
+def test_a_change_that_fails_says_so_and_the_rest_goes_on(
+    model: FlashVSR, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    plain, state = stages.run(stages.Trial(model=model), *SIZE, 1)
+
+    def run(trial: object, *_: object) -> tuple[object, object]:
+        if trial.try_out:  # type: ignore[attr-defined]
+            raise error
+        return plain, state
+
+    monkeypatch.setattr(without, "run", run)
+    rows = {row["FlashVSR"]: row for row in without.rows(model, TINY, plain, *SIZE, 1)}
+    assert rows["cuDNN trying its ways out"]["remark"].startswith(said)
+    assert rows[without.AGAIN]["times as long"] == 1
 
 
 def test_a_projection_that_is_wrong_is_not_timed(model: FlashVSR, monkeypatch: pytest.MonkeyPatch) -> None:
