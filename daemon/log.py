@@ -47,7 +47,8 @@ def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(log.level.upper())
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)  # it tells of every run; we tell of their results
+    for chatty in ("apscheduler", "pikepdf"):  # they tell of every run and start; we tell of results
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.raiseExceptions = False  # a closed standard error must not stop the work
 
 

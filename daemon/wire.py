@@ -58,9 +58,10 @@ class Wire:
         self._count = len(plan.segments)
         done = plan.units - sum(segment.length for segment in missing)
         self._send(unit=plan.unit, units=plan.units, done=done, segments=self._count, what=plan.what)
+        left = plan.units - done
         log.info(
-            "job=%d %s %d of %d segments to do (%d %ss)",
-            *(self.job.id, self.job.name, len(missing), self._count, plan.units - done, plan.unit),
+            "job=%d %s %d of %d segments to do (%d %s%s)",
+            *(self.job.id, self.job.name, len(missing), self._count, left, plan.unit, "" if left == 1 else "s"),
         )
         if plan.what:
             log.info("job=%d %s model: %s", self.job.id, self.job.name, plan.what)

@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from darkroom import pipelines
 from darkroom.daemon import log as logs
 from darkroom.daemon.attempt import attempt, site
-from darkroom.daemon.config import Config, options_for
+from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.wire import DRAIN, TRY_LATER, Wire
-from darkroom.pipelines.base import Preloads
+from darkroom.pipelines.base import Preloads, Site
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -31,21 +31,21 @@ def preload(config: Config, device: str, pipe: Connection) -> None:
     for folder in sorted(config.folders, key=lambda folder: folder.priority):
         if pipe.poll():
             return
-        pipeline = pipelines.make(folder.pipeline, options_for(folder, {}), site(config, device))
-        if isinstance(pipeline, Preloads):
-            _tell(pipe, stage=f"loading the model of {folder.name}")
-            _tell(pipe, stage="", what=_ready(folder.name, pipeline))
+        _tell(pipe, stage=f"loading the model of {folder.name}")
+        _tell(pipe, stage="", what=_ready(folder, site(config, device)))
 
 
-def _ready(name: str, pipeline: Preloads) -> str:
+def _ready(folder: Folder, where: Site) -> str:
     try:
+        pipeline = pipelines.make(folder.pipeline, options_for(folder, {}), where)
+        if not isinstance(pipeline, Preloads):
+            return ""
         what = pipeline.preload()
     except Exception as error:  # of any kind: a worker without a model can still say so for each job
-        log.warning(
-            "%s: its model cannot be loaded ahead: %s", name, error, exc_info=not isinstance(error, Unavailable)
-        )
+        expected = isinstance(error, Unavailable)
+        log.warning("%s: its model cannot be loaded ahead: %s", folder.name, error, exc_info=not expected)
         return ""
-    log.info("%s: ready with %s", name, what)
+    log.info("%s: ready with %s", folder.name, what)
     return what
 
 

@@ -7,9 +7,12 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from darkroom.pipelines.base import Pipeline, Site
+from darkroom.pipelines.errors import Unavailable
 
 VIDEO_NAMES = "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf nut ogv ts vob webm wmv"
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in VIDEO_NAMES.split())
+DOCUMENT_NAMES = "avif bmp gif j2k jfif jp2 jpe jpeg jpg pbm pdf pgm png pnm ppm tif tiff webp"
+DOCUMENT_SUFFIXES = frozenset(f".{name}" for name in DOCUMENT_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +24,7 @@ class Kind:
     options: str  # "module:class" of its pydantic options; must not import torch
     pipeline: str  # "module:class" of the pipeline itself; the worker's to import
     suffixes: frozenset[str]  # of the sources it takes, lower case, with the dot
+    extra: str = ""  # of the package, which brings what it imports
     crashes: int = 2  # of the worker in a row at one segment: then the file is taken for poison
 
 
@@ -34,6 +38,15 @@ KINDS = {
             pipeline="darkroom.pipelines.upscale.pipeline:Upscale",
             suffixes=VIDEO_SUFFIXES,
         ),
+        Kind(
+            name="ocr",
+            summary="scans, photos and PDFs to text and searchable PDF",
+            options="darkroom.pipelines.ocr.options:Options",
+            pipeline="darkroom.pipelines.ocr.pipeline:Ocr",
+            suffixes=DOCUMENT_SUFFIXES,
+            extra="ocr",
+            crashes=3,  # after two, the pipeline gives the page up itself
+        ),
     )
 }
 
@@ -44,8 +57,19 @@ def options_of(name: str) -> type[BaseModel]:
 
 
 def make(name: str, options: BaseModel, site: Site) -> Pipeline[Any, Any]:
-    """Return the pipeline `name` with `options`, to run at `site`. Imports what it needs."""
-    return cast(Pipeline[Any, Any], _load(KINDS[name].pipeline)(options=options, site=site))
+    """Return the pipeline `name` with `options`, to run at `site`. Imports what it needs.
+
+    Raises Unavailable where a package is not installed that comes with an extra.
+    """
+    try:
+        made = _load(KINDS[name].pipeline)
+    except ModuleNotFoundError as error:
+        if not KINDS[name].extra:
+            raise
+        raise Unavailable(
+            f"{name}: {error.name} is not installed; pip install 'darkroomd[{KINDS[name].extra}]'"
+        ) from error
+    return cast(Pipeline[Any, Any], made(options=options, site=site))
 
 
 def _load(where: str) -> Any:

@@ -65,6 +65,7 @@ def _line(row: Sequence[Character], to_pixels: Affine) -> Line:
         score=None,
         polygon=_around(ink, along, to_pixels),
         words=words if len(words) > 1 else (),
+        own=True,
     )
 
 

@@ -31,11 +31,12 @@ class Line:
     """A line of text."""
 
     text: str
-    score: float | None  # 0 to 1; None: the page's own text, which nobody had to guess
+    score: float | None  # 0 to 1; None: of text nobody had to guess, and of engines that do not say
     polygon: Polygon
     region: int | None = None  # index of the region it lies in
     words: tuple[Word, ...] = ()
     truncated: bool = False  # the engine stopped in the middle
+    own: bool = False  # text that the page carries itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 import ctypes
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ INVISIBLE = raw.FPDF_TEXTRENDERMODE_INVISIBLE
 BREAKS = {0x0D, 0x0A}
 HYPHENS = {0x02, 0xFFFE}  # what PDFium makes of a hyphen at the end of a line
 FULL_PAGE = 0.5  # of the page's area: an image from there on is a scan of it
+
+ONE_AT_A_TIME = threading.RLock()  # PDFium is not made for threads; pages of a file are read in several
 
 Document = Any  # pypdfium2 carries no types
 PdfPage = Any
@@ -42,16 +45,17 @@ BREAK = Character("\n")
 
 @contextmanager
 def opened(source: Path | bytes, name: str) -> Iterator[Document]:
-    """Yield the document, closed with all its pages at the end. Raises Rejected in `name`'s name."""
-    try:
-        document = pypdfium2.PdfDocument(source)
-    except pypdfium2.PdfiumError as error:
-        raise Rejected(_reason(name, error.err_code)) from error
-    try:
-        document.init_forms()  # or filled-in fields are not drawn
-        yield document
-    finally:
-        document.close()
+    """Yield the document, closed with its pages at the end; other threads wait. Raises Rejected in `name`'s name."""
+    with ONE_AT_A_TIME:
+        try:
+            document = pypdfium2.PdfDocument(source)
+        except pypdfium2.PdfiumError as error:
+            raise Rejected(_reason(name, error.err_code)) from error
+        try:
+            document.init_forms()  # or filled-in fields are not drawn
+            yield document
+        finally:
+            document.close()
 
 
 def _reason(name: str, code: int | None) -> str:

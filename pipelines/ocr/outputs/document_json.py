@@ -11,8 +11,9 @@ source shows it, turn it back by `rotation` degrees.
                   it was turned by), skew (degrees its text is tilted clockwise), source: "ocr", "native" or "mixed",
                   warnings, failed (why it was not read, or null), and:
       regions[]   id, kind, bbox, score, order
-      lines[]     id, text, score (null: the page's own text), polygon, region (its id, or null), order,
-                  truncated; words[] (text, polygon) where the engine found them
+      lines[]     id, text, score (null: the page's own text, or the engine does not say), polygon, region (its id,
+                  or null), order, truncated, own (text the page carries itself); words[] (text, polygon) where the
+                  engine found them
       tables[]    id, bbox, html, score
 
 Times are not in it: a document that is read twice gives the same bytes.
@@ -82,6 +83,7 @@ def _line(order: int, line: Line) -> dict[str, Any]:
         "region": line.region,
         "order": order,
         "truncated": line.truncated,
+        "own": line.own,
         **words,
     }
 

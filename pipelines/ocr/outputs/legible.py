@@ -11,7 +11,7 @@ UNSEEN = {"Cc": " ", "Cs": "\ufffd"}  # controls, halves of a character
 def legible(page: Page, min_score: float) -> tuple[Line, ...]:
     """Give the lines of `page` that say something and are sure enough, in order, in `clean` text.
 
-    min_score: 0 to 1; a page's own text has no score and always counts
+    min_score: 0 to 1; a line without a score always counts
     """
     lines = (replace(line, text=clean(line.text)) for line in page.lines)
     return tuple(line for line in lines if line.text and (line.score is None or line.score >= min_score))

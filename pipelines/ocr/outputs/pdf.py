@@ -83,7 +83,7 @@ def _lines(page: Page, settings: OutputSettings) -> tuple[Line, ...]:
     lines = legible(page, settings.min_score)
     if settings.mode == "force" or page.source == "ocr":
         return lines
-    return tuple(line for line in lines if line.score is not None and page.source == "mixed")
+    return tuple(line for line in lines if not line.own and page.source == "mixed")
 
 
 def _changes(page: Page, settings: OutputSettings) -> bool:
