@@ -1,6 +1,7 @@
 """Documents made for the tests: PDFs with text of their own in all positions, scans, and pages as they are read"""
 
 import math
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -99,3 +100,14 @@ def streams_of(path: Path) -> list[bytes]:
     with pikepdf.open(path) as document:
         images = [found for found in document.objects if isinstance(found, pikepdf.Stream)]
         return [image.read_raw_bytes() for image in images if image.get(Name.Subtype) == Name.Image]
+
+
+def pdftotext(path: Path) -> str:
+    """Give the text of a PDF as Poppler finds it, in the order of its content; a form feed ends each page."""
+    command = ["pdftotext", "-raw", "-enc", "UTF-8", str(path), "-"]
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout.decode()
+
+
+def said(text: str) -> list[list[str]]:
+    """Give the words of each page of what `pdftotext` or the output txt says."""
+    return [page.split() for page in text.removesuffix("\f").split("\f")]

@@ -8,6 +8,11 @@ from pikepdf import Dictionary, Name, Object, Page, Pdf, Stream, parse_content_s
 INVISIBLE = 3  # text rendering mode
 SHOWING = {"Tj", "TJ", "'"}
 SHOWING_AND_SETTING = '"'  # also sets spacing: a text object with it is left alone
+SETTING = {  # nothing is painted by these, and Q undoes what they set
+    *("q", "Q", "cm", "w", "J", "j", "M", "d", "ri", "i", "gs"),
+    *("g", "G", "rg", "RG", "k", "K", "cs", "CS", "sc", "SC", "scn", "SCN"),
+    *("BT", "ET", "Tc", "Tw", "Tz", "TL", "Tf", "Tr", "Ts", "Td", "TD", "Tm", "T*"),
+}
 
 Instruction = Any  # pikepdf's: operands and operator
 
@@ -37,15 +42,18 @@ class _Sweep:
         mode: of text rendering, when `content` begins
         """
         kept: list[Instruction] = []
-        saved: list[int] = []
+        saved: list[tuple[int, int, int]] = []  # mode, place of q, strings removed before
         shown: list[tuple[int, int]] = []  # place among the kept, mode: of the strings in this text object
         removed = 0
         for instruction in parse_content_stream(content):
             operator = str(instruction.operator)
             if operator == "q":
-                saved.append(mode)
+                saved.append((mode, len(kept), removed))
             elif operator == "Q" and saved:
-                mode = saved.pop()
+                mode, start, before = saved.pop()
+                if removed > before and not shown and _paints_nothing(kept[start:]):
+                    del kept[start:]  # or the fonts of the earlier reading would stay, and grow with each
+                    continue
             elif operator == "Tr":
                 mode = int(instruction.operands[0])
             elif operator == "Do":
@@ -69,6 +77,11 @@ class _Sweep:
         if removed:
             form.write(unparse_content_stream(kept))
         self.removed_from_forms += removed
+
+
+def _paints_nothing(group: Sequence[Instruction]) -> bool:
+    operators = [str(instruction.operator) for instruction in group]
+    return {*operators} <= SETTING and operators.count("BT") == operators.count("ET")
 
 
 def _drop(kept: list[Instruction], places: Sequence[int]) -> None:

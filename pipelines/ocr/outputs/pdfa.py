@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from pikepdf import Pdf
+from pikepdf import Name, Pdf
 
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.ocr.document import DocumentFacts
@@ -27,6 +27,7 @@ def write_pdfa(facts: DocumentFacts, pages: Sequence[Page], settings: OutputSett
     """
     pdfa = _checker()
     with searchable(facts, pages, settings, only_rgb=True) as pdf:
+        _inactive(pdf)
         pdfa.prepare(pdf, FLAVOUR)
         _undate(pdf)
         try:
@@ -42,6 +43,14 @@ def _checker() -> Any:
         raise Unavailable("PDF/A: its checker is not installed; pip install 'pikepdf[pdfa]'") from error
 
 
+def _inactive(pdf: Pdf) -> None:
+    """Take out what the document does by itself when it is opened or turned over: scripts, most of all."""
+    for place in (pdf.Root, *(page.obj for page in pdf.pages)):
+        for key in (Name.OpenAction, Name.AA):
+            if key in place:
+                del place[key]
+
+
 def _undate(pdf: Pdf) -> None:
     """Take out when the metadata was written, which alone would differ from run to run."""
     packet = pdf.Root.Metadata.read_bytes()
@@ -50,5 +59,5 @@ def _undate(pdf: Pdf) -> None:
 
 def _reason(facts: DocumentFacts, findings: Sequence[Any]) -> str:
     said = "; ".join(dict.fromkeys(str(finding.message) for finding in findings[:TOLD]))
-    remedy = "mode force draws its pages anew" if facts.kind == "pdf" else "ask for the output pdf"
-    return f"{facts.source.name}: cannot become PDF/A-2b ({said}); {remedy}"
+    remedy = "mode: force draws its pages anew; or " if facts.kind == "pdf" else ""
+    return f"{facts.source.name}: cannot become PDF/A-2b ({said}); {remedy}ask for the output pdf"

@@ -78,3 +78,20 @@ def test_a_form_takes_the_mode_it_is_drawn_in(tmp_path: Path) -> None:
         leaf.Resources.XObject = Dictionary(Layer=form)
         document.save(path)
     assert swept(path) == 1
+
+
+def test_a_group_that_held_nothing_else_goes_whole(tmp_path: Path) -> None:
+    hidden = shown("hidden", mode=3)
+    path = pdf(tmp_path / "a.pdf", [f"q 2 0 0 2 0 0 cm {hidden} {hidden} Q q {hidden} 0 0 9 9 re f Q {shown('seen')}"])
+    assert swept(path) == 3
+    with pikepdf.open(path) as document:
+        left = document.pages[0].obj.Contents.read_bytes().decode().split()
+    assert left.count("q") == left.count("Q") == 1
+    assert "f" in left
+    assert text_of(path) == "seen"
+
+
+def test_what_a_text_object_sets_outside_of_groups_stays_set(tmp_path: Path) -> None:
+    path = pdf(tmp_path / "a.pdf", ["BT 3 Tr /F1 20 Tf 50 300 Td (hid) Tj ET BT 0 Tr 50 200 Td (seen) Tj ET"])
+    assert swept(path) == 1
+    assert text_of(path) == "seen"
