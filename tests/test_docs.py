@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -13,6 +14,8 @@ from darkroom.daemon.ending import EXIT_CODES
 from darkroom.daemon.names import FIELDS
 from darkroom.daemon.states import State
 from darkroom.pipelines import KINDS
+from darkroom.pipelines.ocr.options import EngineName
+from darkroom.pipelines.ocr.outputs.write import KINDS as OUTPUTS
 from darkroom.pipelines.upscale.models import MODELS
 
 ROOT = Path(__file__).parent.parent
@@ -83,11 +86,13 @@ def test_every_model_and_pipeline_is_described() -> None:
     assert [name for name in MODELS if f"| `{name}` |" not in README] == []
     assert [model.title for model in MODELS.values() if model.title not in README] == []
     assert [name for name in KINDS if f"inbox/{name}" not in README] == []
+    assert [name for name in OUTPUTS if f"| `{name}` |" not in README] == []
+    assert [name for name in get_args(EngineName) if f"| `{name}` |" not in README] == []
 
 
 def test_every_suffix_that_is_taken_is_named_and_no_other() -> None:
-    (line,) = re.findall(r"under these names: (.*)\.$", README, re.MULTILINE)
-    assert {f".{name}" for name in line.split()} == KINDS["upscale"].suffixes
+    found = re.findall(r"under these names: ([^.]*)\.", README)
+    assert [{f".{name}" for name in names.split()} for names in found] == [kind.suffixes for kind in KINDS.values()]
 
 
 def test_the_name_fields_are_those_of_the_program() -> None:

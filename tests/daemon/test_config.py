@@ -55,7 +55,7 @@ def test_all_faults_are_told_at_once_with_their_paths_and_the_nearest_keys(tmp_p
     assert lines_for(tmp_path, text) == [
         "umask: Input should be a valid string, got 999",
         "folders.0.name: String should match pattern '^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$', got 'a b'",
-        "folders.0.pipeline: expected one of upscale, got 'upscal'",
+        "folders.0.pipeline: expected one of upscale, ocr, got 'upscal'",
         "folders.0.inbox: Field required",
         "folders.0.inbx: unknown key; did you mean inbox?",
         "folders.1.name_template: unknown field {stm} in '{stm}'; known are {stem} {folder} {job} {date} {model}"
@@ -182,13 +182,14 @@ def test_overrides_of_nested_options_leave_their_neighbours_alone() -> None:
 
 def test_the_reference_is_a_configuration_that_changes_no_default() -> None:
     config = load(REFERENCE)
-    folder = config.folders[0]
     chosen = {"state", "models", "folders", "name", "pipeline", "inbox", "outbox", "options"}
     chosen |= {"originals_folder", "report_folder"}
-    for model in (config, folder):
+    for model in (config, *config.folders):
         for name in type(model).model_fields.keys() - chosen:
             assert getattr(model, name) == type(model).model_fields[name].default, name
-    assert options_for(folder, {}) == pipelines.options_of("upscale")()
+    assert [folder.pipeline for folder in config.folders] == list(pipelines.KINDS)
+    for folder in config.folders:
+        assert options_for(folder, {}) == pipelines.options_of(folder.pipeline)()
 
 
 def entries() -> Iterator[tuple[str, type[BaseModel], str, int]]:
@@ -199,24 +200,25 @@ def entries() -> Iterator[tuple[str, type[BaseModel], str, int]]:
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from ((f"{name}.{key}", inner, key, 2) for key in inner.model_fields)
     yield from ((f"folders.{key}", Folder, key, 4) for key in Folder.model_fields)
-    options = pipelines.options_of("upscale")
-    for name in options.model_fields:
-        yield f"options.{name}", options, name, 6
-        inner = options.model_fields[name].annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from ((f"options.{name}.{key}", inner, key, 8) for key in inner.model_fields)
+    for kind in pipelines.KINDS:
+        options = pipelines.options_of(kind)
+        for name in options.model_fields:
+            yield f"{kind}.{name}", options, name, 6
+            inner = options.model_fields[name].annotation
+            if isinstance(inner, type) and issubclass(inner, BaseModel):
+                yield from ((f"{kind}.{name}.{key}", inner, key, 8) for key in inner.model_fields)
 
 
 def explained(path: str, name: str, column: int) -> tuple[str, str, bool]:
     """Return the comment above a key of config.yaml, the value beside it, and whether it is set."""
     lines = REFERENCE.read_text().splitlines()
     top, start = path.split(".")[0], 0
-    if "." in path and top != "options":
-        start = lines.index(f"{top}:")
-    if top == "options":
-        start = lines.index("    options:")
+    if top in pipelines.KINDS:
+        start = lines.index("    options:", lines.index(f"  - name: {top}"))
         if path.count(".") == 2:
             start = lines.index(f"      {path.split('.')[1]}:", start)
+    elif "." in path:
+        start = lines.index(f"{top}:")
     key = re.compile(rf" {{{column}}}(# )?{name}:( (?P<value>.*))?$")
     for number in range(start + (column > 0), len(lines)):
         if found := key.match(lines[number].replace("  - ", "    ", 1)):
