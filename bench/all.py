@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-PROGRAMS = ("upscale", "peers", "memory", "overhead", "queues")
+PROGRAMS = ("upscale", "peers", "memory", "overhead", "queues", "seams", "flashvsr")  # without a GPU, the last smokes
 
 
 def main() -> None:
