@@ -69,6 +69,8 @@ class Wanted:
 
 def main() -> None:
     want = wanted(sys.argv[1:])
+    if want.device.type == "cuda" and not torch.cuda.is_available():
+        raise SystemExit(f"bench: {want.device}: torch finds no CUDA device here; leave out --device for a smoke run")
     try:
         # Triton launches on the current device.
         with torch.cuda.device(want.device) if want.device.type == "cuda" else nullcontext():

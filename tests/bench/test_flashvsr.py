@@ -57,6 +57,27 @@ def test_all_tables_have_what_a_gpu_would_be_asked(made: tuple[str, dict[str, li
     assert len(made[1]["The same otherwise"]) == 1 + len(changes) + 1
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_smoke_run_on_a_gpu_times_the_kernels_and_the_libraries(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.json"
+    command = [sys.executable, str(BENCH / "flashvsr.py"), "--quick", "--device", "cuda", "--json", str(rows)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stderr
+    tables = json.loads(rows.read_text())
+    ways = {row["way"]: row for row in tables["Attention of one layer"]}
+    assert all(ways[way]["ms"] > 0 for way in ("SDPA, all keys", "Triton", "Triton, int8 products"))
+    assert all(row["peak, GiB"] != "–" or "sage" in row["FlashVSR"] for row in tables["The same otherwise"])
+
+
+def test_a_gpu_that_is_not_there_is_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(sys, "argv", ["flashvsr.py", "--device", "cuda"])
+    with pytest.raises(SystemExit, match="bench: cuda: torch finds no CUDA device here"):
+        flashvsr.main()
+
+
 def test_without_a_gpu_the_official_widths_must_be_asked_for_twice(capsys: pytest.CaptureFixture[str]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
