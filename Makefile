@@ -1,6 +1,6 @@
 # make demo       upscale a short clip and show where the result lies
 # make test       lint, types, import contracts, tests: what .ci/run runs
-# make bench      measure again what bench/README.md says, in about twenty minutes
+# make bench      measure again what bench/README.md says, in about half an hour
 # make            the same as make test
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
 
