@@ -56,6 +56,7 @@ def test_this_machine_is_measured() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_card_is_described_and_measured() -> None:
     device = describe("cuda")
     assert device.kind == "cuda"

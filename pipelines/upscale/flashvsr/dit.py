@@ -145,6 +145,43 @@ def timestep(w: Weights) -> tuple[Tensor, Tensor]:
     return t, _linear(w, "time_projection.1")(F.silu(t)).view(6, -1)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passage:
+    """What is the same for every block that the tokens of a chunk pass."""
+
+    ops: Ops
+    heads: int
+    grid: tuple[int, int]  # windows of a slice
+    sparsity: Sparsity
+    cos: Tensor  # [N, d/2], window order
+    sin: Tensor
+    ring: Ring  # the chunk's own slices among the live ones
+    new: slice  # slots of these
+
+
+def passage(ops: Ops, heads: int, size: tuple[int, int, int], offset: int, ring: Ring, sparsity: Sparsity) -> Passage:
+    """Give the passage of a chunk of `size` (f, h, w) tokens whose first latent frame is number `offset`.
+
+    Raises ValueError if the ring has no room, or `sparsity` keeps nothing of so few windows.
+    """
+    frames, rows, columns = size
+    ring, new = ring.take(frames // SLICE)
+    width = ring.layers[0].keys.shape[-1]
+    turn = angles(frames, rows, columns, offset, width // heads).to(ring.device)
+    turn = to_windows(turn.view(frames, rows, columns, -1))
+    tables = torch.float64 if ring.device.type == "cpu" else torch.float32  # fp64 runs at 1/64 rate on many cards
+    return Passage(
+        ops=ops,
+        heads=heads,
+        grid=(rows // 8, columns // 8),
+        sparsity=sparsity,
+        cos=turn.cos().to(tables),
+        sin=turn.sin().to(tables),
+        ring=ring,
+        new=new,
+    )
+
+
 def denoise(
     dit: DiT, ops: Ops, z: Tensor, lq: Tensor, offset: int, ring: Ring, sparsity: Sparsity
 ) -> tuple[Tensor, Ring]:
@@ -155,48 +192,45 @@ def denoise(
     offset: absolute index of the first latent frame, for RoPE; any number
     """
     frames, rows, columns, _ = lq.shape
-    grid = (rows // 8, columns // 8)
-    x = dit.patch(rearrange(z, "f c (h p) (w q) -> f h w (c p q)", p=2, q=2)) + lq
-    x = to_windows(x)
-    turn = angles(frames, rows, columns, offset, dit.width // dit.heads).to(z.device)
-    turn = to_windows(turn.view(frames, rows, columns, -1))
-    tables = torch.float64 if z.device.type == "cpu" else torch.float32  # fp64 runs at 1/64 rate on many cards
-    cos, sin = turn.cos().to(tables), turn.sin().to(tables)
-    ring, new = ring.take(frames // SLICE)
-    topk = sparsity.topk(grid[0] * grid[1])
-
+    x = to_windows(dit.patch(rearrange(z, "f c (h p) (w q) -> f h w (c p q)", p=2, q=2)) + lq)
+    through = passage(ops, dit.heads, (frames, rows, columns), offset, ring, sparsity)
     y, gate = None, None
     for index, stored in enumerate(dit.blocks):
         block = stored.on(z.device)
         shift1, scale1, gate1, shift2, scale2, gate2 = block.modulation
         x, h = ops.gated_norm(x, y, gate, scale1, shift1)
-        layer = ring.fetch(index, new)
-        q, k, v = block.qkv(h).chunk(3, dim=-1)
-        slots = layer.keys[new].flatten(0, 1)
-        _, means = ops.norm_rope(k, block.k_norm, cos, sin, out=slots)
-        layer.means[new] = means.view_as(layer.means[new])
-        layer.values[new].flatten(0, 1).copy_(v)
-        q, q_means = ops.norm_rope(q, block.q_norm, cos, sin)
-        y = ops.windowed(
-            q,
-            layer.keys,
-            layer.values,
-            q_means,
-            layer.means,
-            slots=ring.live,
-            heads=dit.heads,
-            grid=grid,
-            local_range=sparsity.local_range,
-            topk=topk,
-        )
-        ring.keep(index, new)
-        x, h = ops.gated_norm(x, block.o(y), gate1, *block.norm3)
+        x, h = ops.gated_norm(x, block.o(attend(block, index, through, h)), gate1, *block.norm3)
         x, h = ops.gated_norm(x, cross(block, ops, h), None, scale2, shift2)
         y, gate = feed_forward(block, h), gate2
     shift, scale = dit.head_modulation
     _, h = ops.gated_norm(x, y, gate, scale, shift)
     velocity = from_windows(dit.head(h), frames, rows, columns)
-    return z - rearrange(velocity, "f h w (p q c) -> f c (h p) (w q)", p=2, q=2), ring.age()
+    return z - rearrange(velocity, "f h w (p q c) -> f c (h p) (w q)", p=2, q=2), through.ring.age()
+
+
+def attend(block: Block, index: int, through: Passage, h: Tensor) -> Tensor:
+    """Attend from the tokens h [N, D] to the selected windows of the ring, which keeps their keys and values."""
+    ops, ring, new = through.ops, through.ring, through.new
+    layer = ring.fetch(index, new)
+    q, k, v = block.qkv(h).chunk(3, dim=-1)
+    _, means = ops.norm_rope(k, block.k_norm, through.cos, through.sin, out=layer.keys[new].flatten(0, 1))
+    layer.means[new] = means.view_as(layer.means[new])
+    layer.values[new].flatten(0, 1).copy_(v)
+    q, q_means = ops.norm_rope(q, block.q_norm, through.cos, through.sin)
+    attended = ops.windowed(
+        q,
+        layer.keys,
+        layer.values,
+        q_means,
+        layer.means,
+        slots=ring.live,
+        heads=through.heads,
+        grid=through.grid,
+        local_range=through.sparsity.local_range,
+        topk=through.sparsity.topk(through.grid[0] * through.grid[1]),
+    )
+    ring.keep(index, new)
+    return attended
 
 
 def cross(block: Block, ops: Ops, h: Tensor) -> Tensor:

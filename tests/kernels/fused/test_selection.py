@@ -16,10 +16,15 @@ from darkroom.kernels.fused.selection import (
     tabulate,
     tile_order,
 )
+from darkroom.kernels.fused.sparse_attention import WIDTHS
 
 DEVICE = "cpu" if INTERPRETED else "cuda"
 DRAFTS = golden("mask_draft")
-SMALL = [tag for tag, meta in DRAFTS.meta.items() if meta["win_h"] * meta["win_w"] <= 12]  # the interpreter is slow
+SMALL = [
+    tag
+    for tag, meta in DRAFTS.meta.items()  # the interpreter is slow, and tensor cores do not take heads of any width
+    if f"{tag}.mask" in DRAFTS.tensors and meta["win_h"] * meta["win_w"] <= 12 and meta["head_dim"] in WIDTHS
+]
 
 
 def random_means(count: int, width: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:

@@ -7,6 +7,7 @@ from einops import rearrange
 from goldens import distance, golden, weights
 from hypothesis import given, settings
 from hypothesis import strategies as some
+from small_flashvsr import rounded, tensors
 from torch import Tensor
 
 from darkroom.pipelines.upscale.flashvsr.lq_projection import LQProjection, LQState, prepare, project, start
@@ -18,9 +19,15 @@ def projection(*, causal: bool, dtype: torch.dtype = torch.float32) -> LQProject
     return prepare({name: w.to(dtype) for name, w in weights("lq").items()}, causal=causal, dtype=dtype, device="cpu")
 
 
-def video(dtype: torch.dtype = torch.float32) -> Tensor:
+def reference() -> Tensor:
     """Give the reference's frames, [1 + 4·k, 3, H, W]."""
-    return golden("lq_stream")["video"][0].transpose(0, 1).to(dtype)
+    return golden("lq_stream")["video"][0].transpose(0, 1)
+
+
+def video(dtype: torch.dtype = torch.float32) -> Tensor:
+    """Give 1 + 8 clips of random frames."""
+    generator = torch.Generator().manual_seed(8)
+    return torch.rand(33, 3, 32, 48, generator=generator, dtype=torch.float64).to(dtype) * 2 - 1
 
 
 def everything(model: LQProjection, frames: Tensor) -> tuple[Tensor, LQState]:
@@ -52,14 +59,14 @@ def by_definition(frames: Tensor, *, causal: bool) -> Tensor:
 
 @pytest.mark.parametrize(("causal", "name"), [(True, "causal"), (False, "buffer")])
 def test_both_variants_give_the_reference_tokens(causal: bool, name: str) -> None:
-    tokens, _ = everything(projection(causal=causal), video())
+    tokens, _ = everything(projection(causal=causal), reference())
     wanted = golden("lq_stream")[f"{name}.tokens"][0]
     assert tokens.flatten(0, 2).shape == wanted.shape
     assert distance(tokens.flatten(0, 2), wanted) < 2e-5
 
 
 def test_the_state_after_the_first_frame_is_that_of_the_reference() -> None:
-    state = start(projection(causal=True), video()[:1])
+    state = start(projection(causal=True), reference()[:1])
     wanted = golden("lq_stream")
     assert torch.equal(state.frames, wanted["causal.cache1_after_clip0"][0].transpose(0, 1))
     assert distance(state.hidden, wanted["causal.cache2_after_clip0"][0].transpose(0, 1)) < 2e-5
@@ -122,10 +129,9 @@ def test_channels_lie_last_from_one_clip_to_the_next() -> None:
 # Rounded activations cost about what rounded weights do: as many roundings, of independent signs. Measured: 2.0 in all.
 @EITHER
 def test_bf16_is_as_near_as_its_weights_allow(causal: bool) -> None:
-    exact, _ = everything(projection(causal=causal), video())
-    rounded = {name: w.bfloat16().float() for name, w in weights("lq").items()}
-    least, _ = everything(prepare(rounded, causal=causal, dtype=torch.float32, device="cpu"), video())
-    tokens, state = everything(projection(causal=causal, dtype=torch.bfloat16), video())
+    exact, _ = everything(prepare(tensors("lq"), causal=causal, dtype=torch.float32, device="cpu"), video())
+    least, _ = everything(prepare(rounded(tensors("lq")), causal=causal, dtype=torch.float32, device="cpu"), video())
+    tokens, state = everything(prepare(tensors("lq"), causal=causal, dtype=torch.bfloat16, device="cpu"), video())
     assert tokens.dtype is state.frames.dtype is torch.bfloat16
     assert distance(tokens, exact) < 3 * distance(least, exact)
 

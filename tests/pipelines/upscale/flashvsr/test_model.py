@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
+import small_flashvsr
 import torch
 from goldens import config, distance, golden, weights
 from torch import Tensor
@@ -11,8 +12,9 @@ from torch import Tensor
 from darkroom.kernels.backend import TORCH
 from darkroom.kernels.bicubic import enlarge_u8
 from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder, wan_vae
-from darkroom.pipelines.upscale.flashvsr.frames import chunk, official
+from darkroom.pipelines.upscale.flashvsr.frames import AHEAD, chunk, official
 from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, StreamState, begin, denoise, develop, step
+from darkroom.pipelines.upscale.flashvsr.prepare import enlarged_size
 
 CPU = torch.device("cpu")
 
@@ -21,22 +23,22 @@ TINY = "e2e_tiny_v11"
 
 
 @cache
-def model(name: str, dtype: torch.dtype = torch.float32) -> FlashVSR:
+def model(name: str) -> FlashVSR:
     """The model of the end-to-end golden `name`, with its settings."""
     meta = golden(name).meta
     full = "VAE" in meta.get("decoder", "")
     decoder: tcdecoder.TCDecoder | wan_vae.WanDecoder
     if full:
-        decoder = wan_vae.prepare(weights("vae"), dtype=dtype, device=CPU)
+        decoder = wan_vae.prepare(weights("vae"), dtype=torch.float32, device=CPU)
     else:
-        decoder = tcdecoder.prepare(weights("tcd"), dtype=dtype, device=CPU)
+        decoder = tcdecoder.prepare(weights("tcd"), dtype=torch.float32, device=CPU)
     prompt = golden("constants")["context"]
     return FlashVSR(
-        dit=dit.prepare(weights("dit"), prompt, heads=config()["heads"], dtype=dtype, device=CPU),
-        lq=lq_projection.prepare(weights("lq"), causal=meta["lq"] == "causal", dtype=dtype, device=CPU),
+        dit=dit.prepare(weights("dit"), prompt, heads=config()["heads"], dtype=torch.float32, device=CPU),
+        lq=lq_projection.prepare(weights("lq"), causal=meta["lq"] == "causal", dtype=torch.float32, device=CPU),
         decoder=decoder,
         ops=TORCH,
-        dtype=dtype,
+        dtype=torch.float32,
         device=CPU,
         sparsity=dit.Sparsity(topk_ratio=meta["topk_ratio"], local_range=meta["local_range"]),
         kv_windows=int(meta["kv_ratio"]),
@@ -47,17 +49,20 @@ def video() -> tuple[Tensor, Tensor, int]:
     """The low-quality frames [F, 3, H, W] in [-1, 1], the noise [T, 16, H/8, W/8] and the number of chunks."""
     given = golden("e2e_in")
     small = given.tensors["lr_u8"].permute(0, 3, 1, 2)
-    small = torch.cat((small, small[-1:].expand(given.meta["F"] - len(small), -1, -1, -1)))
-    frames = enlarge_u8(small, given.meta["height"], given.meta["width"]) / 255 * 2 - 1
+    small = torch.cat((small, small[-1:].expand(AHEAD, -1, -1, -1)))[: given.meta["F"]]
+    large = enlarge_u8(small, *enlarged_size(small.shape[-2], small.shape[-1], given.meta["scale"]))
+    height, width = given.meta["height"], given.meta["width"]
+    top, left = (large.shape[-2] - height) // 2, (large.shape[-1] - width) // 2
+    frames = large[..., top : top + height, left : left + width] / 255 * 2 - 1
     return frames, given["noise"][0].transpose(0, 1), official(given.meta["n_input"])
 
 
-def chunks(dtype: torch.dtype = torch.float32) -> list[Chunk]:
+def chunks() -> list[Chunk]:
     frames, noise, count = video()
     return [
         Chunk(
-            frames=frames[chunk(index).lq.start : chunk(index).lq.stop].to(dtype),
-            noise=noise[chunk(index).latents.start : chunk(index).latents.stop].to(dtype),
+            frames=frames[chunk(index).lq.start : chunk(index).lq.stop],
+            noise=noise[chunk(index).latents.start : chunk(index).latents.stop],
         )
         for index in range(count)
     ]
@@ -69,9 +74,29 @@ def size(one: Chunk) -> tuple[int, int]:
 
 
 @cache
-def film(made: FlashVSR) -> Tensor:
+def noisy() -> tuple[Chunk, ...]:
+    """Three chunks of smooth random pictures of 128x256, for what must hold whatever the reference's film is."""
+    generator = torch.Generator().manual_seed(2)
+    frames = torch.rand(41, 3, 16, 32, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3) * 2 - 1
+    noise = torch.randn(10, 16, 16, 32, generator=generator)
+    return tuple(
+        Chunk(
+            frames=frames[chunk(index).lq.start : chunk(index).lq.stop],
+            noise=noise[chunk(index).latents.start : chunk(index).latents.stop],
+        )
+        for index in range(3)
+    )
+
+
+@cache
+def reference_film(name: str) -> Tensor:
+    """All frames that the model of the golden `name` makes of the reference's film."""
+    return film(model(name), tuple(chunks()))
+
+
+@cache
+def film(made: FlashVSR, given: tuple[Chunk, ...]) -> Tensor:
     """All frames, [T, 3, H, W]."""
-    given = chunks(made.dtype)
     state, frames = begin(made, *size(given[0])), []
     for one in given:
         shown, state = step(made, one, state)
@@ -92,7 +117,7 @@ def test_the_low_quality_frames_are_those_of_the_reference() -> None:
 @pytest.mark.parametrize("name", [TINY, "e2e_tiny_v1", "e2e_full_v11"])
 def test_a_film_is_that_of_the_reference(name: str) -> None:
     wanted = golden(name)
-    frames = film(model(name))
+    frames = reference_film(name)
     assert distance(strided(frames), wanted["frames_strided"]) < 2e-4
     last = wanted["frame_last"] if "frame_last" in wanted.tensors else wanted["frames"][:, -1:]
     assert distance(frames[-1:].transpose(0, 1), last) < 2e-4
@@ -114,7 +139,7 @@ def test_latents_and_raw_frames_on_the_way_are_those_of_the_reference() -> None:
 
 def test_eight_bit_pictures_are_those_of_the_reference() -> None:
     wanted = golden(TINY)
-    frames = film(model(TINY))
+    frames = reference_film(TINY)
     indices = wanted.meta["frame_indices"]
     assert distance(frames[indices].transpose(0, 1), wanted["frames"]) < 2e-4
     found = ((frames[-1] + 1) * 127.5).clamp(0, 255).to(torch.uint8).permute(1, 2, 0)  # truncated, as the scripts do
@@ -128,20 +153,19 @@ def test_eight_bit_pictures_are_those_of_the_reference() -> None:
     [{"kv_offload": True}, {"decoder_at_once": 1}, {"decoder_strips": 3}, {"decoder_at_once": 2, "decoder_strips": 2}],
 )
 def test_what_saves_memory_changes_no_picture(change: dict[str, int]) -> None:
-    made = model(TINY)
-    assert distance(film(replace(made, **change)), film(made)) < 1e-5  # type: ignore[arg-type]
+    made = small_flashvsr.model()
+    assert distance(film(replace(made, **change), noisy()), film(made, noisy())) < 1e-5  # type: ignore[arg-type]
 
 
 def test_bf16_gives_nearly_the_pictures_of_fp32() -> None:
-    exact, rounded = film(model(TINY)), film(model(TINY, torch.bfloat16)).float()
+    exact, rounded = (film(small_flashvsr.model(dtype), noisy()).float() for dtype in (torch.float32, torch.bfloat16))
     psnr = -10 * ((rounded - exact) / 2).square().mean().log10()
     assert psnr > 30  # windows near a threshold flip, and random weights carry that far
 
 
 def test_what_is_added_around_a_picture_is_cut_off_and_has_no_part_in_its_colours() -> None:
-    made, given = model(TINY), chunks()[0]
-    shown = (100, 200)
-    found, _ = step(made, given, begin(made, *size(given), shown=shown))
+    made, given = small_flashvsr.model(), noisy()[0]
+    found, _ = step(made, given, begin(made, *size(given), shown=(100, 200)))
     latents, seen, state = denoise(made, given, begin(made, *size(given)))
     frames, _ = develop(made, latents, seen, state)
     assert torch.equal(found, TORCH.adain(frames[..., :100, :200], seen[..., :100, :200]))
@@ -149,4 +173,4 @@ def test_what_is_added_around_a_picture_is_cut_off_and_has_no_part_in_its_colour
 
 def test_a_size_off_the_grid_is_refused() -> None:
     with pytest.raises(ValueError, match="200x128: both sides must be multiples of 128"):
-        begin(model(TINY), 128, 200)
+        begin(small_flashvsr.model(), 128, 200)

@@ -1,18 +1,16 @@
-"""Streams of segments, with the reference's tiny weights."""
+"""Streams of segments, with small weights."""
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
-from goldens import config, distance, golden, weights
+from goldens import distance
+from small_flashvsr import model
 from torch import Tensor
 
-from darkroom.kernels.backend import TORCH
 from darkroom.pipelines.base import Segment
-from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder
 from darkroom.pipelines.upscale.flashvsr.frames import Window, chunk, official, window
 from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, begin, step
 from darkroom.pipelines.upscale.flashvsr.noise import latent_noise
@@ -20,7 +18,6 @@ from darkroom.pipelines.upscale.flashvsr.prepare import low_quality
 from darkroom.pipelines.upscale.flashvsr.stream import Job, frames, frames_by_tiles
 from darkroom.pipelines.upscale.flashvsr.tiles import tiles
 
-CPU = torch.device("cpu")
 SEED = 7
 
 
@@ -32,22 +29,6 @@ class Film:
 
     def __getitem__(self, places: range) -> Tensor:
         return self.pictures[[min(place, len(self.pictures) - 1) for place in places]]
-
-
-@cache
-def model() -> FlashVSR:
-    meta = golden("e2e_tiny_v11").meta
-    return FlashVSR(
-        dit=dit.prepare(
-            weights("dit"), golden("constants")["context"], heads=config()["heads"], dtype=torch.float32, device=CPU
-        ),
-        lq=lq_projection.prepare(weights("lq"), causal=True, dtype=torch.float32, device=CPU),
-        decoder=tcdecoder.prepare(weights("tcd"), dtype=torch.float32, device=CPU),
-        ops=TORCH,
-        dtype=torch.float32,
-        device=CPU,
-        sparsity=dit.Sparsity(topk_ratio=meta["topk_ratio"], local_range=meta["local_range"]),
-    )
 
 
 def moving(count: int, height: int, width: int) -> Tensor:
