@@ -184,10 +184,9 @@ def _installed(command: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
 def _check(wanted: Sequence[str], folder: Path, installed: Sequence[str]) -> None:
     if missing := [language for language in wanted if language not in installed]:
         there = ", ".join(language for language in installed if language != "osd") or "none"
-        package = f"tesseract-ocr-{missing[0].replace('_', '-')}"
         raise Unavailable(
             f"tesseract: no language {missing[0]!r} in {folder}, there are: {there}; "
-            f"set lang to one of these, or apt install {package}"
+            f"set lang to one of these, or apt install tesseract-ocr-{missing[0].replace('_', '-')}"
         )
 
 

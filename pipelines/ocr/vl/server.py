@@ -61,8 +61,10 @@ def served_model(server: Server) -> str:
         found: Any = answer.raise_for_status().json()
         models = [str(model["id"]) for model in found["data"]]
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        patient = _passes(error)
+        remedy = REMEDY if patient else "is this the address of vLLM, and does it ask for no key?"
         raise Unavailable(
-            f"{server.root}: does not say what it serves ({said(error)}); {REMEDY}", patient=_passes(error)
+            f"{server.root}: does not say what it serves ({said(error)}); {remedy}", patient=patient
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise Unavailable(f"{server.root}/v1/models: no list of models; is this the address of vLLM?") from error

@@ -249,6 +249,17 @@ def test_a_library_that_is_missing_is_told_with_the_way_to_install_it(
         open_paddle(models=models)
 
 
+def test_a_library_that_may_not_write_is_told_where_it_could(
+    models: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("library")
+    (folder / "paddleocr.py").write_text("raise PermissionError(13, 'Permission denied', '/nowhere/.paddlex')")
+    monkeypatch.delitem(sys.modules, "paddleocr", raising=False)
+    monkeypatch.syspath_prepend(folder)
+    with pytest.raises(Unavailable, match=r"cannot be loaded \(.*Permission denied.*set PADDLE_PDX_CACHE_HOME"):
+        open_paddle(models=models)
+
+
 def test_a_library_that_cannot_load_its_models_says_the_first_cause(paddleocr: ModuleType, models: Path) -> None:
     paddleocr.__dict__["PaddleOCR"] = Failing
     with pytest.raises(Unavailable, match=r"cannot load its models \(pip install paddlex\[ocr\]\); put whole ones"):

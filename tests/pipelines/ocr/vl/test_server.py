@@ -77,8 +77,10 @@ def test_a_server_that_is_away_is_the_machines_fault() -> None:
 
 
 def test_another_kind_of_server_is_told_as_one() -> None:
-    with served(VLServer()) as server, pytest.raises(Unavailable, match=r"does not say what it serves .*404"):
+    with served(VLServer()) as server, pytest.raises(Unavailable, match=r"serves .*404") as other:
         served_model(Server(url=f"{server.url}/elsewhere"))
+    assert not other.value.patient
+    assert "is this the address" in str(other.value)
 
 
 @pytest.mark.parametrize("answer", ["[]", '{"data": [{}]}', "<html>"])
