@@ -1,0 +1,1 @@
+"""Import of Wan2.1's original files: converted once into the layout that the library loads"""
