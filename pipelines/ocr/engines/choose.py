@@ -7,13 +7,16 @@ from functools import lru_cache
 from pathlib import Path
 
 from darkroom.pipelines.ocr.engines.base import Engine, load
+from darkroom.pipelines.ocr.engines.paddle import open_paddle
 from darkroom.pipelines.ocr.engines.rapid import open_rapid
+from darkroom.pipelines.ocr.engines.tesseract import open_tesseract
 from darkroom.pipelines.ocr.engines.vl import open_vl
 from darkroom.pipelines.ocr.options import EngineName, Options, VLOptions
 from darkroom.pipelines.ocr.structure.layout import open_layout
 from darkroom.pipelines.ocr.structure.reader import Depth, StructureReader, open_structure
 
-OWN_STRUCTURE = {"vl"}  # engines that see regions and tables themselves
+OWN_STRUCTURE = {"vl", "paddleocr"}  # engines that see regions and tables themselves
+PADDLE_MODELS = Path("paddleocr")  # in the models folder, unless model_dir names another
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +26,13 @@ class Choice:
     engine: EngineName
     model: str
     runtime: str
-    model_dir: Path | None  # absolute
+    model_dir: Path | None  # below the models folder
     lang: str
+    structure: bool
     vl: VLOptions
-    device: int  # which GPU
+    device: str
     threads: int
+    models: Path
 
 
 def choice(options: Options, models: Path, device: str) -> Choice:
@@ -38,9 +43,11 @@ def choice(options: Options, models: Path, device: str) -> Choice:
         runtime=options.runtime,
         model_dir=models / options.model_dir if options.model_dir else None,
         lang=options.lang,
+        structure=options.structure != "off",
         vl=options.vl,
-        device=int(device.partition(":")[2] or 0),
+        device=device,
         threads=threads(options.workers),
+        models=models,
     )
 
 
@@ -79,8 +86,17 @@ def _rapid(wanted: Choice) -> Engine:
         runtime=wanted.runtime,  # type: ignore[arg-type]
         model_dir=wanted.model_dir,
         threads=wanted.threads,
-        device=wanted.device,
+        device=int(wanted.device.partition(":")[2] or 0),
     )
+
+
+def _tesseract(wanted: Choice) -> Engine:
+    return open_tesseract(lang=wanted.lang, tessdata=wanted.model_dir)  # one thread: more of them wait for each other
+
+
+def _paddle(wanted: Choice) -> Engine:
+    models = wanted.model_dir or wanted.models / PADDLE_MODELS
+    return open_paddle(models=models, device=wanted.device, structure=wanted.structure, threads=wanted.threads)
 
 
 def _vl(wanted: Choice) -> Engine:
@@ -97,4 +113,9 @@ def _vl(wanted: Choice) -> Engine:
     return open_vl(server, open_layout(wanted.threads), local)
 
 
-OPENERS: Mapping[EngineName, Callable[[Choice], Engine]] = {"rapidocr": _rapid, "vl": _vl}
+OPENERS: Mapping[EngineName, Callable[[Choice], Engine]] = {
+    "rapidocr": _rapid,
+    "tesseract": _tesseract,
+    "paddleocr": _paddle,
+    "vl": _vl,
+}

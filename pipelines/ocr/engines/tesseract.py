@@ -47,11 +47,14 @@ class Tesseract:
     def read(self, picture: Picture) -> Reading:
         """Give the lines of `picture`, with their words.
 
-        Raises Unavailable if the program fails, or is not done in time: it is ended then.
+        Raises RuntimeError if the program fails on it, or is not done in time: it is ended then.
         """
         # Not mode 1, which turns the page by itself: the caller finds out which way is up by what reads badly.
         # The layout of mode 3 takes some crooked pages, full of text, for empty; as one block they are read well.
-        return Reading(lines=self._lines(picture, LAYOUT) or self._lines(picture, ONE_BLOCK))
+        try:
+            return Reading(lines=self._lines(picture, LAYOUT) or self._lines(picture, ONE_BLOCK))
+        except Unavailable as error:  # it came up well: what it cannot get past is this page
+            raise RuntimeError(str(error)) from error
 
     def _lines(self, picture: Picture, mode: int) -> tuple[Line, ...]:
         hocr = self._hocr(picture, mode)

@@ -28,9 +28,21 @@ def test_cores_are_shared_out_among_workers() -> None:
 
 def test_own_models_lie_below_the_models_folder() -> None:
     wanted = choice(options(model="custom", model_dir="ocr/mine"), MODELS, "cuda:1")
-    assert (wanted.model_dir, wanted.device) == (MODELS / "ocr" / "mine", 1)
+    assert (wanted.model_dir, wanted.device) == (MODELS / "ocr" / "mine", "cuda:1")
     with pytest.raises(Unavailable, match=r"/nowhere/models/ocr/mine/det.onnx: the model file is not there"):
         engines(options(model="custom", model_dir="ocr/mine"), MODELS, "cpu")
+
+
+def test_paddles_models_lie_in_a_folder_of_their_own_unless_another_is_named() -> None:
+    with pytest.raises(Unavailable, match="/nowhere/models/paddleocr/"):
+        engines(options(engine="paddleocr"), MODELS, "cpu")
+    with pytest.raises(Unavailable, match="/nowhere/models/mine/"):
+        engines(options(engine="paddleocr", model_dir="mine"), MODELS, "cpu")
+
+
+def test_a_language_tesseract_has_not_is_named() -> None:
+    with pytest.raises(Unavailable, match=r"xyz|not installed"):
+        engines(options(engine="tesseract", lang="xyz"), MODELS, "cpu")
 
 
 def test_a_server_that_is_not_there_is_waited_for() -> None:
