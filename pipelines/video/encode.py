@@ -167,7 +167,7 @@ class PartWriter:
 
     def __enter__(self) -> Self:
         self._container = av.open(f"file:{self._out}", "w", format="mp4", container_options={"fflags": "+bitexact"})
-        self._stream = _add_encoder(self._container, self._facts, self._settings)
+        self._stream = add_encoder(self._container, self._facts, self._settings)
         return self
 
     def write(self, planes: Planes) -> None:
@@ -175,7 +175,7 @@ class PartWriter:
         number = self._start + self._written
         if number >= self._facts.frames:
             raise ValueError(f"frame {number} of {self._facts.frames}: more pictures than the source has")
-        frame = _frame(planes, self._settings)
+        frame = frame_of(planes, self._settings)
         frame.time_base = self._facts.time_base
         frame.pts = self._facts.pts[number] - self._facts.pts[self._start]
         self._mux(frame)
@@ -208,7 +208,8 @@ class PartWriter:
             raise
 
 
-def _add_encoder(container: OutputContainer, facts: VideoFacts, settings: EncoderSettings) -> VideoStream:
+def add_encoder(container: OutputContainer, facts: VideoFacts, settings: EncoderSettings) -> VideoStream:
+    """Add a video stream to `container` that is encoded by `settings`, in the clock of `facts`."""
     stream = container.add_stream(settings.name, rate=settings.frame_rate, options=dict(settings.options))
     if not isinstance(stream, VideoStream):
         raise TypeError(f"{settings.name} is not a video encoder")
@@ -225,7 +226,8 @@ def _add_encoder(container: OutputContainer, facts: VideoFacts, settings: Encode
     return stream
 
 
-def _frame(planes: Planes, settings: EncoderSettings) -> VideoFrame:
+def frame_of(planes: Planes, settings: EncoderSettings) -> VideoFrame:
+    """Give `planes` as a frame for the encoder. Raises ValueError for a wrong shape."""
     chroma = chroma_shape(settings.pixel_format, settings.height, settings.width)
     expected = ((settings.height, settings.width), chroma, chroma)
     got = tuple(plane.shape for plane in planes)

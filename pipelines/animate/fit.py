@@ -1,0 +1,49 @@
+"""The image as the first frame: its shape brought to the video's, or kept by bars"""
+
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from darkroom.pipelines.animate.sizes import Fit, Size
+from darkroom.pipelines.errors import Rejected, Unavailable
+
+SMALLEST = 16  # pixels a side of an image; less shows nothing
+DEEPEST_PIXELS = 200_000_000
+
+
+def load_image(path: Path) -> Image.Image:
+    """Give the image at `path`, upright by its EXIF, RGB, transparency on white.
+
+    Raises Rejected where it is no image or cut off, Unavailable where it cannot be reached.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
+    try:
+        with Image.open(path) as image:
+            if image.width * image.height > DEEPEST_PIXELS:
+                raise Rejected(f"{path.name}: {image.width}x{image.height} pixels, over 200 million; scale it down")
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # Pillow's ways
+        said = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), path.name)
+        raise Rejected(f"{path.name}: damaged or not an image ({said}); save it anew") from error
+    if min(upright.size) < SMALLEST:
+        raise Rejected(f"{path.name}: {upright.width}x{upright.height} pixels; {SMALLEST} a side are needed")
+    if upright.has_transparency_data:
+        seen = upright.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", seen.size, "white"), seen).convert("RGB")
+    return upright.convert("RGB")
+
+
+def fitted(image: Image.Image, size: Size, fit: Fit) -> Image.Image:
+    """Give `image` at `size`: keep and stretch by resizing (keep's size has the image's shape already), crop by
+    cutting what is over, pad by black bars.
+    """
+    wanted = (size.width, size.height)
+    if fit == "crop":
+        return ImageOps.fit(image, wanted, Image.Resampling.LANCZOS)
+    if fit == "pad":
+        return ImageOps.pad(image, wanted, Image.Resampling.LANCZOS, color="black")
+    return image.resize(wanted, Image.Resampling.LANCZOS)
