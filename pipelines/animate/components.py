@@ -52,22 +52,22 @@ class Components:
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         """Turns a prompt into the text encoder's numbers."""
-        return self._get("tokenizer")  # type: ignore[no-any-return]
+        return self._get("tokenizer")
 
     @property
     def text_encoder(self) -> UMT5EncoderModel:
         """Reads the prompt."""
-        return self._get("text_encoder")  # type: ignore[no-any-return]
+        return self._get("text_encoder")
 
     @property
     def image_encoder(self) -> CLIPVisionModel:
         """Sees the image; the layer before its last one is used."""
-        return self._get("image_encoder")  # type: ignore[no-any-return]
+        return self._get("image_encoder")
 
     @property
     def image_processor(self) -> CLIPImageProcessorPil:
         """Scales and normalizes the image for the image encoder."""
-        return self._get("image_processor")  # type: ignore[no-any-return]
+        return self._get("image_processor")
 
     @property
     def transformer(self) -> WanTransformer3DModel:

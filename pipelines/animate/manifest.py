@@ -1,6 +1,7 @@
 """What is noted in a folder of imported weights: of each file its size and digest, and where it came from"""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -23,7 +24,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    model: str
+    resolution: Literal["480p", "720p"] | None  # that the weights were trained for, where anything told
     files: dict[str, Noted]  # by name below the folder
     sources: dict[str, Noted]  # the original files
 

@@ -135,8 +135,15 @@ def filled(model: M, seed: int) -> M:
 
 
 def made(name: str, shape: torch.Size, numbers: torch.Generator) -> Tensor:
-    """Give random numbers that keep what passes through them about as large as it was: float32 of `shape`."""
-    noise = torch.randn(shape, generator=numbers)
+    """Give random numbers that keep what passes through them about as large as it was: float32 of `shape`.
+
+    They are such as 16 bits hold too, so that a model that was converted is the same one.
+    """
+    return _spread(name, torch.randn(shape, generator=numbers)).bfloat16().float()
+
+
+def _spread(name: str, noise: Tensor) -> Tensor:
+    shape = noise.shape
     if name.endswith("gamma") or (name.endswith("weight") and len(shape) == 1):  # gains of norms
         return 1 + 0.1 * noise
     if len(shape) == 1 or name.endswith("scale_shift_table"):

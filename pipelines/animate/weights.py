@@ -162,7 +162,7 @@ def read(place: Path) -> Weights:
     return Weights(
         name=place.name,
         folder=place,
-        resolution=resolution_of(place, configs["scheduler"]),
+        resolution=notes.resolution if notes else resolution_of(place, configs["scheduler"]),
         architecture=_architecture(place, configs),
         dtype=max(set(numbers), key=numbers.count, default=""),
         files=tuple(_file(place, notes, component, path) for component, paths in found.items() for path in paths),

@@ -1,0 +1,164 @@
+"""Import: the original files of Wan2.1 I2V, checked and written once more as the library loads them, in 16 bits"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from darkroom.pipelines.animate.convert import original
+from darkroom.pipelines.animate.convert.configs import (
+    write_config,
+    write_image_processor,
+    write_index,
+    write_scheduler,
+)
+from darkroom.pipelines.animate.convert.models import Model, models_of
+from darkroom.pipelines.animate.convert.stream import write_shards
+from darkroom.pipelines.animate.layout import CONFIGS, INDEX, OF_TOKENIZER, STEMS, Component
+from darkroom.pipelines.animate.manifest import MANIFEST, Manifest, Noted, read_manifest
+from darkroom.pipelines.animate.weights import NAME, Resolution, missing, read
+from darkroom.pipelines.digests import known, measure, remember
+from darkroom.pipelines.errors import Unavailable
+
+DRAFT = ".import"  # a folder within the model's own, until all of it is written
+
+Say = Callable[[str], None]
+
+
+def convert(source: Path, models: Path, resolution: Resolution | None = None, say: Say = lambda line: None) -> Path:
+    """Convert the original files in the folder `source` into a folder below `models`, and return that.
+
+    resolution:  that the weights were trained for, where the name of `source` does not tell it
+    say:         is told what is done, in lines for people
+
+    All is checked before anything is written, and the model is there in one step at the end; a source that was
+    converted before is not converted again. Memory is bounded by a piece of a tensor. Raises Unavailable, OSError.
+    """
+    original.check(source)
+    resolution = original.resolution_of(source) or resolution
+    parts = models_of(source)
+    sources = dict(_digests(source))
+    place = source if source.parent == models else models / "-".join(filter(None, (NAME, resolution)))
+    place.mkdir(parents=True, exist_ok=True)
+    with _alone(place):
+        if _is_current(place, sources):
+            say(f"{source}: was imported before, into {place}")
+            return place
+        _check_space(place, parts)
+        draft = place / DRAFT
+        draft.mkdir()
+        notes = _write(draft, source, parts, resolution, say)
+        manifest = Manifest(resolution=resolution, files=notes, sources=sources)
+        (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
+        _move(draft, place)
+    return place
+
+
+def _digests(source: Path) -> Iterator[tuple[str, Noted]]:
+    """Yield what is read of `source`. Raises Unavailable where a file has the size of a published one, and no more."""
+    published = {one.name: one for one in original.PUBLISHED.values()}
+    for path in (path for paths in original.files_of(source).values() for path in paths):
+        found = Noted(size_bytes=path.stat().st_size, sha256=known(path) or measure(path))
+        one = published.get(path.name)
+        if one and found.size_bytes == one.size_bytes and found.sha256 != one.sha256:
+            raise Unavailable(f"{path}: damaged, its SHA-256 is not that of the published file; fetch it again")
+        yield str(path.relative_to(source)), found
+
+
+def _is_current(place: Path, sources: Mapping[str, Noted]) -> bool:
+    """Tell whether the model that the same files were converted into is there, and whole."""
+    if not (place / INDEX).exists():
+        return False
+    manifest = read_manifest(place)
+    if manifest is None or manifest.sources != sources:
+        raise Unavailable(f"{place}: holds another model; remove or rename it, and import again")
+    try:
+        return not missing(place) and bool(read(place))
+    except Unavailable:
+        return False
+
+
+def _write(
+    draft: Path, source: Path, parts: Mapping[Component, Model], resolution: Resolution | None, say: Say
+) -> dict[str, Noted]:
+    """Write all files of a model into `draft`, and give what is to be noted of them."""
+    for component in CONFIGS:
+        (draft / component).mkdir()
+    write_index(draft / INDEX, _copied_tokenizer(source / original.TOKENIZER, draft / "tokenizer"))
+    write_scheduler(draft / "scheduler", resolution)
+    write_image_processor(draft / "image_processor", parts["image_encoder"].skeleton.config.image_size)
+    for component, model in parts.items():
+        say(f"{component}: writing {model.size_bytes / 1e9:.1f} GB")
+        for file in write_shards(draft / component, STEMS[component], model.targets):
+            remember(file.path, file.sha256)
+        write_config(draft / component, model.skeleton, model.dtype)
+    files = (
+        path for component in CONFIGS for path in sorted((draft / component).iterdir()) if path.name != "digests.json"
+    )
+    return {
+        str(path.relative_to(draft)): Noted(size_bytes=path.stat().st_size, sha256=known(path) or measure(path))
+        for path in files
+    }
+
+
+def _copied_tokenizer(source: Path, folder: Path) -> object:
+    """Copy the tokenizer's files, and give what the library makes of them. Raises Unavailable."""
+    for name in (CONFIGS["tokenizer"], *OF_TOKENIZER):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # of any library that reads one of many formats
+        line = (str(error) or type(error).__name__).splitlines()[0]
+        raise Unavailable(f"{source}: cannot be read as a tokenizer ({line}); fetch its files again") from error
+
+
+def _move(draft: Path, place: Path) -> None:
+    """Move what is in `draft` up to `place`; only with the last file there is a model."""
+    for path in draft.rglob("*"):
+        _sync(path)
+    (place / INDEX).unlink(missing_ok=True)
+    for component in CONFIGS:
+        shutil.rmtree(place / component, ignore_errors=True)
+        (draft / component).rename(place / component)
+    (draft / MANIFEST).rename(place / MANIFEST)
+    _sync(place)
+    (draft / INDEX).rename(place / INDEX)
+    _sync(place)
+    draft.rmdir()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check_space(place: Path, parts: Mapping[Component, Model]) -> None:
+    free, wanted = shutil.disk_usage(place).free, sum(model.size_bytes for model in parts.values())
+    if free < wanted:
+        raise Unavailable(f"{place}: {free / 1e9:.1f} GB free and {wanted / 1e9:.1f} GB needed; make room")
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Let one import at a time write to `place`, and clear away what it or one that was killed has left."""
+    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unavailable(f"{place}: another import is writing here; wait for its end") from None
+        shutil.rmtree(place / DRAFT, ignore_errors=True)
+        try:
+            yield
+        finally:
+            shutil.rmtree(place / DRAFT, ignore_errors=True)
+    finally:
+        os.close(handle)
