@@ -7,7 +7,7 @@ is left are rows, read from the left. Cells of a table are short, and so never t
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import chain, groupby, pairwise, takewhile
 from math import atan2, cos, degrees, hypot, sin
 from statistics import median
 
@@ -20,6 +20,8 @@ TABLE_ROWS = 3  # rows of cells, one under the other, are a table
 LEVEL = 0.25  # line heights by which the middles of a table's row differ at most
 WIDE = 0.7  # of the page's writing: what stands across all columns
 ROOM = 0.6  # line heights of white that a gutter has at least
+TIGHT = 0.25  # and where it runs past MANY lines: one chance gap in each of them does not line up
+MANY = 10
 OVERLAP = 0.5  # of the lower height: two boxes share a row
 
 
@@ -156,7 +158,20 @@ def _columns(bands: Sequence[Sequence[_Place]]) -> tuple[int, float]:
             break  # something stands across the page, and no band below will open it
         if gutter := _gutter(places):
             best = count, gutter
-    return best
+    count, gutter = best
+    return count - (_headings(bands[:count], bands[count], gutter) if gutter and count < len(bands) else 0), gutter
+
+
+def _headings(bands: Sequence[Sequence[_Place]], below: Sequence[_Place], gutter: float) -> int:
+    """Give how many of the last `bands` head what stands `below` across the columns, and so are not the left one's."""
+    if not any(place.left < gutter < place.right for place in below):
+        return 0
+    tail = list(takewhile(lambda band: all(place.right <= gutter for place in band), reversed(bands)))
+    if not tail or len(tail) == len(bands):
+        return 0
+    stack = [below, *tail, bands[-len(tail) - 1]]
+    whites = [min(p.top for p in lower) - max(p.bottom for p in upper) for lower, upper in pairwise(stack)]
+    return max(range(len(whites)), key=whites.__getitem__)
 
 
 def _reach(places: Iterable[_Place]) -> float:
@@ -166,7 +181,7 @@ def _reach(places: Iterable[_Place]) -> float:
 
 def _gutter(places: Sequence[_Place]) -> float:
     """Give the x of the widest white that runs from top to bottom between two columns of prose; 0 if none does."""
-    room = ROOM * median(place.height for place in places)
+    room = (TIGHT if len(places) >= MANY else ROOM) * median(place.height for place in places)
     whites = [(start - end, start) for start, end in _white((place.left, place.right) for place in places)]
     return next((x for width, x in sorted(whites) if -width >= room and _parts_prose(places, x)), 0.0)
 

@@ -63,6 +63,26 @@ def test_columns_are_read_one_after_the_other(lines: list[Line], degrees: float)
     assert read(leaned(lines, degrees)) == names(lines)
 
 
+def test_a_heading_below_the_columns_heads_what_stands_across_the_page() -> None:
+    below = [line("heading", 50, 620, 200), line("across0", 50, 650, 880), line("across1", 50, 680, 880)]
+    assert read([*TWO, *below]) == names([*TWO, *below])
+    two_lines = [line("heading0", 50, 620, 300), line("heading1", 50, 650, 200), *column("across", 50, 690, 3, 880)]
+    assert read([*TWO, *two_lines]) == names([*TWO, *two_lines])
+
+
+def test_the_end_of_a_longer_left_column_is_no_heading() -> None:
+    lines = [*column("a", 50, 200, 14), *column("b", 520, 200, 10), line("across", 50, 650, 880)]
+    assert read(lines) == names(lines)
+
+
+@pytest.mark.parametrize("gap", [6, 11])
+def test_a_gutter_narrower_than_a_line_is_seen_where_many_lines_keep_to_it(gap: int) -> None:
+    lines = [line("head", 50, 100, 870), *column("a", 50, 200, 12, 430), *column("b", 480 + gap, 200, 12, 430)]
+    assert read(lines) == names(lines)
+    few = [*column("a", 50, 200, 2, 430), *column("b", 480 + gap, 200, 2, 430)]
+    assert read(few) == ["a0", "b0", "a1", "b1"]
+
+
 def test_a_paragraph_gap_at_the_same_height_does_not_join_columns() -> None:
     lines = [*column("a", 50, 100, 4), *column("b", 50, 260, 4), *column("c", 520, 100, 4), *column("d", 520, 260, 4)]
     assert read(lines) == names(lines)

@@ -1,7 +1,9 @@
 """What the default engine reads of pages whose text is known; the bars are what it is held to, not what it reaches."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from papers import CHINESE, ENGLISH, GERMAN, ITALIAN, Paper, cer, clean, faxed, photographed, skewed, two_columns
 
@@ -87,3 +89,17 @@ def test_own_models_are_read_from_their_folder(tmp_path: Path) -> None:
     engine = open_rapid(model="custom", model_dir=tmp_path, threads=1)
     assert {*engine.models} == {"det.onnx", "rec.onnx"}
     assert engine.read(clean("One line").picture).lines[0].text == "One line"
+
+
+def test_a_page_of_black_and_white_alone_is_softened_and_no_other() -> None:
+    engine, seen = open_rapid(threads=1), []
+
+    def listening(bgr: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], **how: object) -> object:
+        seen.append(bgr)
+        return engine.engine(bgr, **how)
+
+    for paper in (faxed(clean("One line")), clean("One line")):
+        replace(engine, engine=listening).read(paper.picture)
+    fax, gray = seen
+    assert len(np.unique(fax)) > 2
+    assert np.array_equal(gray, clean("One line").picture.rgb[:, :, ::-1])
