@@ -111,7 +111,7 @@ def choose(
         except ValueError as reason:
             if must:
                 raise
-            log.warning("attention %s: %s", attention, reason)
+            log.warning("attention %s: %s", attention, str(reason))
     log.info("attention on %s: %s, computing in %s", device, ops.name, PRECISIONS[dtype])
     return ops
 
@@ -127,7 +127,7 @@ def _sparse(device: torch.device, attention: Attention, dtype: torch.dtype, must
             if must and attention.startswith("sparse"):
                 raise ValueError(f"attention {attention}: {reason}; set attention: auto") from reason
             next_best = "sparse" if int8 else "the definitions in torch, which are slow"
-            log.warning("attention on %s: %s; taking %s", device, reason, next_best)
+            log.warning("attention on %s: %s; taking %s", device, str(reason), next_best)  # its frames hold the model
     return TORCH
 
 

@@ -1,5 +1,6 @@
 """What a device is and what it computes fast, by asking it rather than by its name."""
 
+import gc
 import os
 import platform
 import statistics
@@ -11,6 +12,8 @@ from typing import Literal
 import torch
 
 Precision = Literal["bf16", "fp16", "fp32"]
+
+FULL = ("out of memory", "can't allocate memory", "_STATUS_ALLOC_FAILED")  # what errors without a type of their own say
 
 DTYPES: dict[Precision, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
@@ -56,6 +59,26 @@ def describe(device: str) -> Device:
         total_bytes=total,
         free_bytes=free + torch.cuda.memory_reserved(device),
     )
+
+
+def release() -> None:
+    """Give back what torch holds in reserve: on its devices, and on the host, where it unpins nothing unasked."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        if (empty_host := getattr(torch.accelerator, "empty_host_cache", None)) is not None:  # younger than torch 2.11
+            empty_host()
+
+
+def is_full(error: BaseException) -> bool:
+    """Say whether `error` tells that memory ran out, of a device or of the host.
+
+    Only torch's own allocator for GPUs says so by its type. Pinned host memory, the libraries' workspaces and
+    torch's allocator for CPUs raise plain errors, which tell it in words.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in FULL)
 
 
 def matmul_rate(device: str, precision: Precision, *, budget_s: float = 0.5) -> float:

@@ -3,7 +3,7 @@
 from functools import lru_cache, partial
 from importlib.util import find_spec
 
-from darkroom.kernels.device import Device, Precision, describe, fast_precision, matmul_rate
+from darkroom.kernels.device import Device, Precision, describe, fast_precision, is_full, matmul_rate
 from darkroom.pipelines.base import Site
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.learned import Learned
@@ -47,14 +47,20 @@ def flash_at(options: Options, site: Site) -> tuple[Flash | None, str]:
         begun = places(site.models, NUMBERS)
         return None, str(error) if begun else f"no FlashVSR weights in {site.models}"
     precision = flash_precision(device, site.device) if options.precision == "auto" else options.precision
-    measure = partial(matmul_rate, site.device, precision)
-    flash = Flash(
-        weights=weights,
-        architecture=architecture(weights),
-        precision=precision,
-        pace=Learned(site.learned).pace(device.name, precision, measure),
-    )
-    return flash, ""
+    pace = pace_of(device, precision, site)
+    return Flash(weights=weights, architecture=architecture(weights), precision=precision, pace=pace), ""
+
+
+def pace_of(device: Device, precision: Precision, site: Site) -> float:
+    """Give the pace of the device of `site` as it was learned. Raises Unavailable if its memory is full."""
+    try:
+        return Learned(site.learned).pace(device.name, precision, partial(matmul_rate, site.device, precision))
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+        raise Unavailable(
+            f"{site.device}: its memory is too full to measure its pace; end what else uses it"
+        ) from error
 
 
 def flash_precision(device: Device, name: str) -> Precision:

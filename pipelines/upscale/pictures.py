@@ -37,7 +37,7 @@ class Enlarge(Protocol):
         """Yield each picture of `segment` once, in order; None says that work goes on and nothing is ready yet.
 
         pictures: those that `reads` names;  scratch: a folder for files without names
-        Raises torch.OutOfMemoryError.
+        Raises what `kernels.device.is_full` knows where memory does not suffice.
         """
 
     def lighten(self) -> bool:

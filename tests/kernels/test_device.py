@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from darkroom.kernels.device import DTYPES, describe, fast_precision, matmul_rate
+from darkroom.kernels.device import DTYPES, describe, fast_precision, is_full, matmul_rate
 
 
 def test_a_cpu_gets_bf16_only_where_it_has_the_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,6 +53,16 @@ def test_a_pause_of_the_machine_does_not_decide_the_rate(monkeypatch: pytest.Mon
 
 def test_this_machine_is_measured() -> None:
     assert 1e-4 < matmul_rate("cpu", "fp32", budget_s=0.0) < 1e3
+
+
+def test_memory_that_ran_out_is_known_by_type_or_by_words() -> None:
+    for full in (torch.OutOfMemoryError("x"), MemoryError(), RuntimeError("CUDA error: out of memory")):
+        assert is_full(full)
+    with pytest.raises(RuntimeError) as huge:
+        torch.empty(1 << 50, dtype=torch.uint8)
+    assert is_full(huge.value)
+    assert not is_full(RuntimeError("CUDA error: an illegal memory access was encountered"))
+    assert not is_full(OSError("out of memory"))
 
 
 @pytest.mark.gpu

@@ -1,13 +1,14 @@
 """FlashVSR ready to run, loaded once and shared by all jobs that want the same"""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from darkroom.kernels.backend import choose
-from darkroom.kernels.device import DTYPES, Precision
+from darkroom.kernels.device import DTYPES, Precision, is_full, release
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder, wan_vae
 from darkroom.pipelines.upscale.flashvsr.files import Weights
@@ -35,9 +36,31 @@ def load(
 
     required:    nothing but `attention` will do; else the next best, said aloud
     unload_dit:  keep the transformer's blocks in host memory
-    Raises Unavailable if a file cannot be read or does not hold what it should, or the required attention is not here.
+    Raises Unavailable if a file cannot be read or does not hold what it should, the required attention is not here, or
+    memory does not suffice.
     """
-    return kept(weights, attention, precision, device, required, unload_dit)
+    wanted = partial(kept, weights, attention, precision, device, required, unload_dit)
+    if (model := _unless_full(wanted, log.info)) is not None:
+        return model
+    kept.cache_clear()  # of other weights, or for another way of running: both would have to fit
+    release()
+    model = _unless_full(wanted, log.error)
+    if model is None:
+        raise Unavailable(
+            f"flashvsr: its weights do not fit in the memory of {device} now; free it, or set model: photo"
+        )
+    return model
+
+
+def _unless_full(wanted: Callable[[], FlashVSR], say: Callable[..., None]) -> FlashVSR | None:
+    """Give what is `wanted`, None where memory does not suffice for it: then nothing holds on to any part of it."""
+    try:
+        return wanted()
+    except (RuntimeError, MemoryError) as error:
+        if not is_full(error):
+            raise
+        say("flashvsr: out of memory as the weights were loaded: %s", " ".join(str(error).split()))
+    return None
 
 
 @lru_cache(maxsize=1)  # kept warm between the jobs of one process; a job with other weights replaces it

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from darkroom.kernels.device import Device, describe
 from darkroom.pipelines.base import Site
@@ -55,6 +56,18 @@ def test_a_cpu_runs_it_only_by_name_at_a_pace_measured_once(site: Site) -> None:
     paces = {survey(Options(model="flashvsr", precision="fp32"), site).flash.pace for _ in range(2)}  # type: ignore[union-attr]
     assert len(paces) == 1
     assert Learned(site.learned).pace(describe("cpu").name, "fp32", lambda: -1.0) in paces
+
+
+def test_a_card_too_full_to_be_measured_is_told_as_such(
+    site: Site, with_card: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(device: str, precision: str) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(machine, "matmul_rate", full)
+    write(site.models, "1.1")
+    with pytest.raises(Unavailable, match="too full to measure its pace"):
+        survey(Options(model="flashvsr"), site)
 
 
 def test_models_that_are_built_in_ask_nothing_of_the_models_folder(site: Site) -> None:

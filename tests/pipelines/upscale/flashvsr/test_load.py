@@ -1,11 +1,16 @@
+import gc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.upscale.flashvsr import dit
+from darkroom.pipelines.upscale.flashvsr.dit import DiT
 from darkroom.pipelines.upscale.flashvsr.files import find
-from darkroom.pipelines.upscale.flashvsr.load import load, told
+from darkroom.pipelines.upscale.flashvsr.load import kept, load, told
 from darkroom.pipelines.upscale.flashvsr.plan import FlashPlan
 from darkroom.pipelines.upscale.flashvsr.tcdecoder import TCDecoder
 from darkroom.pipelines.upscale.flashvsr.wan_vae import WanDecoder
@@ -69,3 +74,44 @@ def test_attention_that_is_not_here_is_unavailable(models: Path) -> None:
 def test_attention_that_only_a_preset_wishes_for_falls_back(models: Path) -> None:
     model = load(find(models, "1.1", "tiny"), "sparse-int8", "fp32", "cpu", required=False)
     assert model.ops.name == "torch"
+
+
+@pytest.fixture
+def room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device with room for one transformer."""
+    held: list[weakref.ref[torch.Tensor]] = []
+    prepare = dit.prepare
+
+    def tight(*arguments: Any, **options: Any) -> DiT:
+        if any(weight() is not None for weight in held):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made = prepare(*arguments, **options)
+        held.append(weakref.ref(made.patch.weight))
+        return made
+
+    kept.cache_clear()
+    gc.collect()
+    monkeypatch.setattr(dit, "prepare", tight)
+
+
+def test_weights_that_are_kept_make_way_for_others_where_both_do_not_fit(models: Path, room_for_one: None) -> None:
+    load(find(models, "1", "tiny"), "auto", "fp32", "cpu")
+    assert load(find(models, "1.1", "tiny"), "auto", "fp32", "cpu").lq.causal
+
+
+def test_weights_that_do_not_fit_are_unavailable_and_leave_nothing(models: Path, room_for_one: None) -> None:
+    mine = load(find(models, "1", "tiny"), "auto", "fp32", "cpu")
+    with pytest.raises(Unavailable, match="do not fit in the memory of cpu now; free it, or set model: photo"):
+        load(find(models, "1.1", "tiny"), "auto", "fp32", "cpu")
+    del mine
+    assert load(find(models, "1.1", "tiny"), "auto", "fp32", "cpu").lq.causal
+
+
+def test_a_fault_that_is_not_of_memory_is_not_hidden(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: Any, **options: Any) -> DiT:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    monkeypatch.setattr(dit, "prepare", broken)
+    kept.cache_clear()
+    with pytest.raises(RuntimeError, match="shapes"):
+        load(find(models, "1.1", "tiny"), "auto", "fp32", "cpu")
