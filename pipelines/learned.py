@@ -39,12 +39,23 @@ class Learned:
 
     def rung(self, device: str, width: int, height: int, scale: object) -> Any:
         """Give what `keep_rung` was told last for frames of this size, None if nothing."""
-        return self._at("rungs", device, f"{width}x{height} x{scale}")
+        return self._at("rungs", device, _frames(width, height, scale))
 
     def keep_rung(self, device: str, width: int, height: int, scale: object, rung: Mapping[str, Any]) -> None:
         """Remember the way of running that fitted, for the jobs to come."""
         with self._changing() as taught:
-            _section(taught, "rungs", device)[f"{width}x{height} x{scale}"] = dict(rung)
+            _section(taught, "rungs", device)[_frames(width, height, scale)] = dict(rung)
+
+    def ran(self, device: str, width: int, height: int, scale: object) -> str:
+        """Give in words how frames of this size were run last, "" if they never were."""
+        words = self._at("ran", device, _frames(width, height, scale))
+        return words if isinstance(words, str) else ""
+
+    def keep_ran(self, device: str, width: int, height: int, scale: object, words: str) -> None:
+        """Remember how frames of this size are run, for reports: nothing is decided by it."""
+        if self.ran(device, width, height, scale) != words:
+            with self._changing() as taught:
+                _section(taught, "ran", device)[_frames(width, height, scale)] = words
 
     def _at(self, *keys: str) -> Any:
         found: Any = self._read()
@@ -92,6 +103,10 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def _frames(width: int, height: int, scale: object) -> str:
+    return f"{width}x{height} x{scale}"
 
 
 def _section(taught: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def test_the_report_says_which_weights_and_settings_made_it(calm: House) -> None
     assert made["model"] == "flashvsr"
     assert made["flashvsr"]["version"] == "1.1"
     assert made["flashvsr"]["sparse_ratio"] == 2.0
+    assert made["memory"] == "whole frames"
     assert len(made["weights_sha256"]) == 64
 
 

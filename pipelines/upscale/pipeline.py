@@ -1,6 +1,5 @@
 """The pipeline `upscale`: a video in, the same video larger out."""
 
-import gc
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -11,8 +10,10 @@ from typing import Any
 
 import torch
 
+from darkroom.kernels.device import describe, is_full, release
 from darkroom.pipelines.base import Process, Segment, Site, Tick
 from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.ahead import ahead
 from darkroom.pipelines.upscale.enlarge import frame_by_frame
 from darkroom.pipelines.upscale.enlarge import load as load_nets
@@ -89,7 +90,7 @@ class Upscale:
             "model": plan.model,
             "chosen": plan.why,
             "network": MODELS[plan.model].title if plan.flash is None else f"FlashVSR {plan.flash.version}",
-            **({"flashvsr": asdict(plan.flash)} if plan.flash else {}),
+            **({"flashvsr": asdict(plan.flash), "memory": self._ran(plan)} if plan.flash else {}),
             "weights_sha256": plan.weights_sha256,
             "algorithm": plan.algorithm,
             "backend": plan.backend,
@@ -114,6 +115,12 @@ class Upscale:
             "warnings": list(plan.warnings),
         }
 
+    def _ran(self, plan: UpscalePlan) -> str:
+        """Say how the model was kept within the device's memory."""
+        assert plan.flash is not None
+        device, facts = describe(self.site.device).name, plan.facts
+        return Learned(self.site.learned).ran(device, facts.width, facts.height, plan.flash.scale)
+
 
 def enlarger(plan: UpscalePlan, options: Options, site: Site) -> Enlarge:
     """Give what enlarges pictures as `plan` says, its weights loaded or found still loaded. Raises Unavailable."""
@@ -133,12 +140,12 @@ def process(
     while True:
         try:
             return write_part(plan, enlarge, segment, out, tick)
-        except torch.OutOfMemoryError as error:
-            failure = " ".join(str(error).split())
+        except (RuntimeError, MemoryError) as error:
+            if not is_full(error):
+                raise
+            failure = " ".join(str(error).split()) or type(error).__name__
         # Here the error is gone, and with it the frames of its traceback that held tensors.
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         if not enlarge.lighten():
             raise Unavailable(f"{plan.facts.source.name}: out of memory: {failure}")
 

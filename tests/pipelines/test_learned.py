@@ -44,6 +44,15 @@ def test_the_last_rung_is_remembered_by_size_scale_and_device(learned: Learned) 
     )
 
 
+def test_how_frames_of_a_size_were_run_last_is_told(learned: Learned) -> None:
+    assert learned.ran(CARD, 640, 360, 4) == ""
+    learned.keep_ran(CARD, 640, 360, 4, "whole frames")
+    learned.keep_ran(CARD, 640, 360, 4, "tiles of 256")
+    learned.keep_ran(CARD, 640, 360, 2, "whole frames")
+    assert Learned(learned.path).ran(CARD, 640, 360, 4) == "tiles of 256"
+    assert learned.rung(CARD, 640, 360, 4) is None
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1, 2]", b"\xff\xfe", b'{"pace": 3, "rungs": {"NVIDIA A100": []}}'])
 def test_a_damaged_file_is_learned_again(learned: Learned, damage: bytes) -> None:
     learned.path.write_bytes(damage)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from darkroom.kernels.color import YUV
-from darkroom.kernels.device import DTYPES, describe
+from darkroom.kernels.device import DTYPES, describe, release
 from darkroom.pipelines.base import Segment, Site
 from darkroom.pipelines.learned import Learned
 from darkroom.pipelines.upscale.flashvsr.files import Weights
@@ -55,6 +55,7 @@ class Streamed:
         Raises Unavailable if no way can fit, or the model cannot be loaded.
         """
         self._plan, self._flash, self._weights, self._site = plan, flash, weights, site
+        release()  # what the job before had pinned is then free, to be planned with
         self._device, self._learned = describe(site.device), Learned(site.learned)
         facts, cuda = plan.facts, self._device.kind == "cuda"
         self._demand = Demand(
@@ -80,8 +81,9 @@ class Streamed:
         self._cleared = False
         if cuda:
             share = min(1.0, memory.limit / self._device.total_bytes) if memory.limit else 1.0
-            torch.cuda.set_per_process_memory_fraction(share, site.device)
+            torch.cuda.set_per_process_memory_fraction(share, torch.device(site.device).index or 0)  # it wants a number
         self._model = self._loaded()
+        self._tell()
         needed_gib = estimate(self._demand, self.profile).total / 2**30
         log.info("flashvsr: %s, about %.1f GiB", self.profile.words(), needed_gib)
 
@@ -134,11 +136,17 @@ class Streamed:
         self.profile = lower
         self._learned.keep_rung(self._device.name, facts.width, facts.height, self._flash.scale, lower.values())
         log.warning("flashvsr: out of memory; from now on %s", lower.words())
+        self._tell()
         if moved:
             del self._model  # and what is kept warm: both would fill the device while the lighter one is loaded
             kept.cache_clear()
             self._model = self._loaded()
         return True
+
+    def _tell(self) -> None:
+        facts = self._plan.facts
+        words = self.profile.words()
+        self._learned.keep_ran(self._device.name, facts.width, facts.height, self._flash.scale, words)
 
     def _window(self, segment: Segment) -> Window:
         cut = segment.start in self._flash.cuts

@@ -5,7 +5,7 @@ point, the first chunk of a stream (25 frames in, 6 latents); two bytes a number
 at once (the frame or one tile), h = H/16, w = W/16, N = 6·h·w tokens, D the width.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from math import ceil, prod
@@ -106,6 +106,20 @@ def prompt_bytes(a: Architecture, dtype_bytes: int) -> int:
     return a.layers * 2 * a.text_tokens * a.width * dtype_bytes
 
 
+def pinned(size_bytes: int) -> int:
+    """Give what a tensor takes in pinned host memory: torch rounds each up to a power of two, to use it again."""
+    return 1 << (size_bytes - 1).bit_length()
+
+
+def _block(a: Architecture) -> Iterator[int]:
+    """Yield how many numbers each tensor of a block holds, as it is kept ready to run."""
+    square = a.width**2
+    yield from (3 * square, square, square, square, a.width * a.ffn, a.width * a.ffn)
+    yield from (a.text_tokens * a.width, a.text_tokens * a.width)  # the prompt's keys and values
+    yield from (3 * a.width, a.width, a.width, a.width, a.ffn, a.width)  # biases
+    yield from (6 * a.width, 2 * a.width, a.width, a.width, a.width)  # modulation, norms
+
+
 def slice_bytes(a: Architecture, height: int, width: int, dtype_bytes: int) -> int:
     """Give the bytes of the keys and values of one slice (8 frames) in all layers, the windows' mean keys included."""
     tokens = 2 * (height // 16) * (width // 16)
@@ -135,7 +149,9 @@ def estimate(demand: Demand, profile: Profile) -> Bytes:
         "denoise": max(_projection_bytes(a, pixels, size), _dit_bytes(a, pixels, size, slots)),
         "decode": max(decode, 5 * 3 * pixels * 21 * 4),  # or the colours: frames, reference, three between, fp32
     }
-    host = (ring if profile.kv_offload else 0) + (blocks if profile.unload_dit else 0)
+    keys = slots * 2 * (pixels // 256) * a.width * size  # of one layer, as many bytes as its values
+    host = 2 * a.layers * pinned(keys) if profile.kv_offload else 0
+    host += a.layers * sum(pinned(count * size) for count in _block(a)) if profile.unload_dit else 0
     if full and profile.decoder_strips > 1:  # each tile's memory waits there; tiles overlap by half both ways
         host += 4 * _vae_memory(a) * pixels * size
     return Bytes(**parts, slack=SLACK + int(FRAGMENTED * sum(parts.values())), host=host)

@@ -105,6 +105,34 @@ def test_out_of_memory_it_steps_down_remembers_it_and_makes_the_same_frames(
     again = pipeline.enlarger(short, upscale.options, upscale.site)
     assert isinstance(again, Streamed)
     assert again.profile.decoder_at_once == 1
+    assert upscale.report(short)["memory"] == "whole frames, latents decoded one by one"
+
+
+def test_memory_of_the_host_that_runs_out_steps_down_as_well(
+    upscale: Upscale, plan: UpscalePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tight(model: FlashVSR, chunk: Chunk, state: StreamState) -> Any:
+        if model.decoder_at_once is None:
+            raise RuntimeError("CUDA error: out of memory")  # so a failure to pin memory is told
+        return step(model, chunk, state)
+
+    monkeypatch.setattr(stream, "step", tight)
+    short = replace(plan, segments=(Segment(0, 0, 5),))
+    streamed = pipeline.enlarger(short, upscale.options, upscale.site)
+    process(short, streamed, short.segments[0], None, tmp_path / "0.mp4", lambda done: None)
+    assert probe(tmp_path / "0.mp4").frames == 5
+
+
+def test_a_fault_that_is_not_of_memory_is_not_tried_again(
+    upscale: Upscale, plan: UpscalePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: FlashVSR, chunk: Chunk, state: StreamState) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(stream, "step", broken)
+    streamed = pipeline.enlarger(plan, upscale.options, upscale.site)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        process(plan, streamed, plan.segments[0], None, tmp_path / "0.mp4", lambda done: None)
 
 
 def test_when_every_way_is_too_large_the_numbers_are_told(

@@ -1,5 +1,5 @@
 import gc
-from dataclasses import replace
+from dataclasses import fields, replace
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
@@ -26,6 +26,7 @@ from darkroom.pipelines.upscale.flashvsr.memory import (
     estimate,
     fit,
     ladder,
+    pinned,
     profile_of,
     prompt_bytes,
     slice_bytes,
@@ -188,11 +189,25 @@ def test_two_windows_of_memory_hold_three_slices_as_the_first_chunk_brings_three
     assert (two, three, four) == tuple(slots * slice_bytes(OFFICIAL, 768, 1408, 2) for slots in (3, 4, 5))
 
 
+def test_every_tensor_of_a_block_is_counted_where_it_rests_in_host_memory() -> None:
+    made = without_content("tiny", Profile()).dit.blocks[0]
+    parts = [getattr(made, field.name) for field in fields(made)]
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    tensors += [half for part in parts if isinstance(part, dit.Linear) for half in (part.weight, part.bias)]
+    taken = sum(pinned(tensor.numel() * 2) for tensor in tensors)
+    assert estimate(WIDE, Profile(unload_dit=True)).host == OFFICIAL.layers * taken
+
+
+def test_pinned_memory_comes_in_powers_of_two() -> None:
+    assert [pinned(size) for size in (1, 2, 3, 4096, 4097)] == [1, 2, 4, 4096, 8192]
+
+
 def test_what_leaves_the_device_is_in_host_memory() -> None:
     whole, moved = (estimate(WIDE, Profile(kv_offload=on, unload_dit=on)) for on in (False, True))
-    assert moved.host > whole.ring
+    assert moved.host > whole.ring + weights(OFFICIAL)[0] * 2
     assert moved.ring * OFFICIAL.layers == whole.ring
-    assert moved.host - whole.ring == pytest.approx(2.88 * GB, rel=0.01)  # blocks, with the prompt's keys and values
+    # One layer's keys: 4 slices of 8448 tokens in bf16. Pinned, they and its values take 128 MiB each.
+    assert estimate(WIDE, Profile(kv_offload=True)).host == OFFICIAL.layers * 2 * (128 << 20)
     assert moved.dit < whole.dit / 10
 
 
