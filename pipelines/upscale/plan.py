@@ -148,6 +148,8 @@ def choose_backend(options: Options, machine: Machine) -> tuple[Backend, Precisi
     Raises Unavailable if what was asked for is not here.
     """
     cuda = machine.device.startswith("cuda")
+    if options.precision == "fp16" and not cuda:
+        raise Unavailable("precision fp16: CPUs do not compute in it; set precision: auto")
     if options.model == "flashvsr":
         if machine.flash is None:
             raise Unavailable(f"model flashvsr: {machine.obstacle}; set another model")
@@ -156,8 +158,6 @@ def choose_backend(options: Options, machine: Machine) -> tuple[Backend, Precisi
         raise Unavailable(f"backend ncnn: computes on the CPU, not on {machine.device}; set backend: auto")
     if options.backend == "ncnn" and not machine.ncnn:
         raise Unavailable("backend ncnn: not installed; pip install 'darkroomd[ncnn]', or set backend: auto")
-    if options.precision == "fp16" and not cuda:
-        raise Unavailable("precision fp16: CPUs do not compute in it; set precision: auto")
     precision = machine.precision if options.precision == "auto" else options.precision
     exact_is_faster = machine.ncnn and not cuda and (precision == "fp32" or options.model == "photo")
     if options.backend == "ncnn" or (

@@ -136,8 +136,9 @@ def test_a_wish_this_machine_cannot_meet_is_unavailable_with_a_remedy() -> None:
         choose_backend(Options(backend="ncnn"), PLAIN)
     with pytest.raises(Unavailable, match="set backend: auto"):
         choose_backend(Options(backend="ncnn"), replace(PLAIN, device="cuda", ncnn=True))
-    with pytest.raises(Unavailable, match="set precision: auto"):
-        choose_backend(Options(precision="fp16"), PLAIN)
+    for model in ("photo", "flashvsr"):
+        with pytest.raises(Unavailable, match="CPUs do not compute in it; set precision: auto"):
+            choose_backend(Options.model_validate({"model": model, "precision": "fp16"}), PLAIN)
 
 
 def test_the_number_of_the_card_does_not_change_the_plan(bunny: VideoFacts) -> None:
