@@ -1,5 +1,6 @@
 """The tensors of FlashVSR's files under their official names: memory-mapped, and checked to the last name and shape"""
 
+import logging
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.flashvsr.architecture import Architecture, Role, Shape, expected_keys, of_shapes
 from darkroom.pipelines.upscale.flashvsr.files import FOLDED, Weights
 
+log = logging.getLogger(__name__)
+
 StateDict = Mapping[str, Tensor]
 
 PROMPT = "prompt"  # the name we give the one tensor of its file
 PREFIXES: dict[Role, str] = {"lq": FOLDED, "vae": "model."}  # that some redistributions put before every name
 NESTS = ("model_state",)  # keys below which some redistributions keep the tensors
 UNUSED: dict[Role, tuple[str, ...]] = {"dit": (FOLDED,), "vae": ("encoder.", "conv1.")}  # beginnings of names
+LENIENT: tuple[Role, ...] = ("decoder",)  # published with more bytes than its tensors take, and not loaded strictly
 NUMBERS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FEW = 8  # names of one kind that a message tells
 
@@ -88,7 +92,11 @@ def check(found: Mapping[Role, StateDict], paths: Mapping[Role, Path], *, heads:
     expected = expected_keys(architecture)
     faults = []
     for role, tensors in found.items():
-        if told := list(_faults(tensors, shapes[role], expected[role])):
+        unknown = sorted(tensors.keys() - expected[role].keys())
+        if unknown and role in LENIENT:
+            log.warning("%s: has the unknown %s, which is not used", paths[role], _some(unknown))
+            unknown = []
+        if told := list(_faults(tensors, shapes[role], expected[role], unknown)):
             faults.append(f"{paths[role].name} {', '.join(told)}")
     if faults:
         folder = paths["dit"].parent
@@ -136,11 +144,13 @@ def _read_pickle(path: Path) -> dict[str, Tensor]:
     return {str(key): value.detach() for key, value in found.items()}
 
 
-def _faults(tensors: StateDict, shapes: Mapping[str, Shape], expected: Mapping[str, Shape]) -> Iterator[str]:
+def _faults(
+    tensors: StateDict, shapes: Mapping[str, Shape], expected: Mapping[str, Shape], unknown: list[str]
+) -> Iterator[str]:
     """Yield what is wrong with one file, one phrase for each kind of fault."""
     if missing := sorted(expected.keys() - shapes.keys()):
         yield f"lacks {_some(missing)}"
-    if unknown := sorted(shapes.keys() - expected.keys()):
+    if unknown:
         yield f"has the unknown {_some(unknown)}"
     shared = sorted(expected.keys() & shapes.keys())
     if wrong := [key for key in shared if shapes[key] != expected[key]]:

@@ -124,6 +124,16 @@ def test_all_faults_of_all_files_are_in_one_line(place: Path) -> None:
     )
 
 
+def test_what_the_small_decoder_s_file_holds_beside_its_tensors_is_named_and_not_used(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = {key: value.clone() for key, value in (loaded(place).decoder or {}).items()}
+    rewrite(place / NAMES["decoder"], lambda t: t | {"encoder.0.weight": torch.zeros(5, 5)})
+    found = loaded(place).decoder or {}
+    assert same({key: found[key] for key in wanted}, wanted)
+    assert "TCDecoder.ckpt: has the unknown encoder.0.weight, which is not used" in caplog.text
+
+
 def test_long_lists_of_names_are_cut_with_their_number(place: Path) -> None:
     rewrite(place / NAMES["dit"], lambda t: {key: value for key, value in t.items() if "blocks.1.self" not in key})
     lost = [key for key in expected_keys(TINY)["dit"] if "blocks.1.self" in key]
