@@ -29,7 +29,7 @@ STEMS: dict[Component, str] = {  # of the files of weights
 WORDS = ("tokenizer.json", "spiece.model")  # one of them makes a tokenizer
 OF_TOKENIZER = (*WORDS, "special_tokens_map.json", "added_tokens.json")
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself has it
-POINTER = b"version https://git-lfs"  # begins what a clone without LFS has in place of each large file
+POINTER = b"version "  # begins what a clone without LFS has in place of each large file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,7 @@ def shards(index: Path) -> dict[str, str]:
 def read_json(path: Path) -> dict[str, Any]:
     """Give what is written in `path`. Raises Unavailable if it is no JSON object, OSError."""
     data = path.read_bytes()
-    if data.startswith(POINTER):
-        raise Unavailable(f"{path}: stands for a file that was never fetched (Git LFS); fetch the file itself")
+    _check_fetched(path, data[:8])
     try:
         found = json.loads(data)
     except ValueError:
@@ -87,13 +86,17 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
+def _check_fetched(path: Path, first: bytes) -> None:
+    if first == POINTER:
+        raise Unavailable(f"{path}: stands for a file that was never fetched (Git LFS); fetch the file itself")
+
+
 def read_header(path: Path) -> Header:
     """Give what the safetensors file at `path` holds. Raises Unavailable if it is damaged or cut short, OSError."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         first = file.read(8)
-        if POINTER.startswith(first) and size_bytes < 1024:
-            raise Unavailable(f"{path}: stands for a file that was never fetched (Git LFS); fetch the file itself")
+        _check_fetched(path, first)
         length = int.from_bytes(first, "little")
         text = file.read(length) if length <= LONGEST_HEADER else b""
     try:
@@ -116,6 +119,9 @@ def check_weights(files: tuple[Path, ...]) -> dict[str, str]:
             header = read_header(path)
             where |= dict.fromkeys(header.tensors, path.name)
             dtypes |= {name: str(tensor.get("dtype")) for name, tensor in header.tensors.items()}
+        elif path.suffix == ".pth":
+            with path.open("rb") as file:
+                _check_fetched(path, file.read(8))
     for index in (path for path in files if path.name.endswith(".index.json")):
         if lost := sorted(name for name, file in shards(index).items() if where.get(name) != file):
             told = f"{lost[0]}" + (f" and {len(lost) - 1} more" if len(lost) > 1 else "")

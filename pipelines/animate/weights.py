@@ -113,7 +113,7 @@ def find(models: Path, name: str = NAME) -> Weights:
 
 def locate(models: Path, name: str) -> Path:
     """Give the folder of the model `name`: for the default name the first whole one of its aliases. Raises OSError."""
-    if Path(name).name != name or name.startswith("."):
+    if not name or Path(name).name != name or name.startswith("."):
         raise Unavailable(f"{name}: no name of a model; name a folder in {models}")
     if name != NAME:
         return models / name
@@ -126,6 +126,20 @@ def places(models: Path) -> list[Path]:
     """Give the folders below `models` that a model may lie in, the one first that is asked first. Raises OSError."""
     there = sorted(place for place in models.iterdir() if place.is_dir()) if models.is_dir() else []
     return [place for alias in (*ALIASES, *ORIGINALS) for place in there if place.name.lower() == alias]
+
+
+def listed(models: Path) -> list[Path]:
+    """Give all folders below `models` with a model of Wan in one layout or the other. Raises OSError."""
+    there = sorted(place for place in models.iterdir() if place.is_dir()) if models.is_dir() else []
+    named = places(models)
+    return named + [place for place in there if place not in named and (_is_wan(place) or is_original(place))]
+
+
+def _is_wan(place: Path) -> bool:
+    try:
+        return str(read_json(place / INDEX).get("_class_name")).startswith("Wan")
+    except (FileNotFoundError, Unavailable):
+        return False
 
 
 def missing(place: Path) -> list[Path]:

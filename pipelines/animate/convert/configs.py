@@ -1,4 +1,4 @@
-"""The library's models of the original files, without their weights: sizes by the shapes of the tensors"""
+"""The library's models without numbers, sized by the shapes of original tensors; and the files that describe them"""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKLWan, UniPCMultistepScheduler, WanTransformer3DModel
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
-from darkroom.pipelines.animate.layout import Component
+from darkroom.pipelines.animate.layout import CONFIGS, Component, read_json
 from darkroom.pipelines.animate.weights import SHIFTS, Resolution
 
 CLASSES = {
@@ -44,6 +44,21 @@ def skeleton(component: Component, shapes: Shapes, config: Mapping[str, Any]) ->
                 return _image_encoder(shapes)
             case "vae":
                 return AutoencoderKLWan(base_dim=shapes["encoder.conv1.weight"][0], z_dim=shapes["conv2.weight"][0])
+    raise ValueError(f"{component} has no weights")
+
+
+def configured(component: Component, folder: Path) -> Any:
+    """Give the model of `component` that the configuration in `folder` describes, its tensors without numbers."""
+    with torch.device("meta"):
+        match component:
+            case "transformer":
+                return WanTransformer3DModel.from_config(read_json(folder / CONFIGS[component]))
+            case "vae":
+                return AutoencoderKLWan.from_config(read_json(folder / CONFIGS[component]))
+            case "text_encoder":
+                return UMT5EncoderModel(UMT5Config.from_pretrained(folder, local_files_only=True))
+            case "image_encoder":
+                return CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder, local_files_only=True))
     raise ValueError(f"{component} has no weights")
 
 

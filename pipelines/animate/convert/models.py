@@ -1,18 +1,17 @@
-"""What an import will write of each model: every tensor of the library's model, found among the original ones"""
+"""What an import will write of each model: every tensor of the library's model, found among those of the source"""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from darkroom.pipelines.animate.convert import original
-from darkroom.pipelines.animate.convert.configs import skeleton
-from darkroom.pipelines.animate.convert.names import Piece, pieces
+from darkroom.pipelines.animate.convert.configs import configured, skeleton
+from darkroom.pipelines.animate.convert.names import TIED, Piece, pieces, published_pieces
+from darkroom.pipelines.animate.convert.source import Source
 from darkroom.pipelines.animate.convert.stream import Target
-from darkroom.pipelines.animate.layout import CONFIGS, STEMS, Component, check_weights, read_json
+from darkroom.pipelines.animate.layout import CONFIGS, STEMS, Component, read_json
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.flashvsr.weights import read
 
@@ -22,7 +21,6 @@ DTYPES: dict[Component, torch.dtype] = {  # that most of a model is written in
     "image_encoder": torch.float32,  # small, and runs once for each job
     "vae": torch.float32,
 }
-TIED = ("encoder.embed_tokens.weight",)  # the same tensor as another, written once
 FEW = 6  # names of one kind that a message tells
 
 
@@ -40,31 +38,31 @@ class Model:
         return sum(target.size_bytes for target in self.targets.values())
 
 
-def models_of(place: Path) -> dict[Component, Model]:
-    """Give the models in the folder `place` of original files; no numbers are read.
+def models_of(source: Source) -> dict[Component, Model]:
+    """Give the models in `source`; no numbers are read.
 
-    Raises Unavailable if a file is damaged or cut short, or does not hold exactly what its model has.
+    Raises Unavailable if a file does not hold exactly what its model has.
     """
-    files = original.files_of(place)
-    config = read_json(place / CONFIGS["transformer"])
-    check_weights(files["transformer"])
-    return {component: model_of(component, files[component], config) for component in STEMS}
+    return {component: model_of(component, source) for component in STEMS}
 
 
-def model_of(component: Component, files: Iterable[Path], config: Mapping[str, Any]) -> Model:
-    """Give the model of `component`, whose tensors are in `files`. Raises Unavailable."""
-    weights = [path for path in files if path.suffix != ".json"]
+def model_of(component: Component, source: Source) -> Model:
+    """Give the model `component` of `source`. Raises Unavailable."""
+    weights = source.weights(component)
     found = {name: (path, tensor) for path in weights for name, tensor in read(path).items()}
     shapes = {name: tuple(tensor.shape) for name, (_, tensor) in found.items()}
-    told = weights[0] if len(weights) == 1 else f"{weights[0].parent}: the transformer"
+    told = str(weights[0]) if len(weights) == 1 else f"{weights[0].parent}: the {component}"
     if "img_emb.emb_pos" in shapes:
         raise Unavailable(f"{told}: is of Wan2.1 FLF2V, which wants a last image too, and is not supported")
     try:
-        made = skeleton(component, shapes, config)
+        if source.original:
+            made = skeleton(component, shapes, read_json(source.place / CONFIGS["transformer"]))
+        else:
+            made = configured(component, source.place / component)
     except (LookupError, TypeError, ValueError, ZeroDivisionError) as error:
         raise Unavailable(f"{told}: not the {component} of Wan2.1 I2V ({error!r}); fetch it again") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items() if name not in TIED}
-    sources = pieces(component, shapes)
+    sources = (pieces if source.original else published_pieces)(component, shapes)
     tensors = {name: _cut(found[piece.source][1], piece) for name, piece in sources.items()}
     if faults := list(_faults(wanted, tensors)):
         raise Unavailable(f"{told}: not the {component} of Wan2.1 I2V: {', '.join(faults)}; fetch it again")

@@ -46,6 +46,7 @@ VISION = {
     r"visual\.transformer\.(\d+)\.mlp\.2\.(weight|bias)": r"encoder.layers.\1.mlp.fc2.\2",
     r"visual\.post_norm\.(weight|bias)": r"post_layernorm.\1",
 }
+TIED = ("encoder.embed_tokens.weight",)  # the same tensor as another, written once
 JOINED = "{qkv}"
 UNUSED: dict[Component, tuple[str, ...]] = {  # CLIP's reading of words, and what compares it with what it sees
     "image_encoder": ("textual.", "log_scale", "visual.head"),
@@ -67,6 +68,12 @@ def pieces(component: Component, names: Iterable[str]) -> dict[str, Piece]:
         re.compile(pattern): target for pattern, target in (TEXT if component == "text_encoder" else VISION).items()
     }
     return {target: piece for name in used for target, piece in _renamed(name, rules)}
+
+
+def published_pieces(component: Component, names: Iterable[str]) -> dict[str, Piece]:
+    """Give the same where the layout is the library's: CLIP's names had a beginning in it that they lost since."""
+    prefix = "vision_model." if component == "image_encoder" else ""
+    return {name.removeprefix(prefix): Piece(name) for name in names if name not in TIED}
 
 
 def _renamed(name: str, rules: Mapping[re.Pattern[str], str]) -> Iterable[tuple[str, Piece]]:

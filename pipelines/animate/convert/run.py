@@ -1,4 +1,4 @@
-"""Import: the original files of Wan2.1 I2V, checked and written once more as the library loads them, in 16 bits"""
+"""Import: the published files of Wan2.1 I2V, checked and written once more as they load mapped, in 16 bits"""
 
 import fcntl
 import os
@@ -17,6 +17,7 @@ from darkroom.pipelines.animate.convert.configs import (
     write_scheduler,
 )
 from darkroom.pipelines.animate.convert.models import Model, models_of
+from darkroom.pipelines.animate.convert.source import Source, source_at
 from darkroom.pipelines.animate.convert.stream import write_shards
 from darkroom.pipelines.animate.layout import CONFIGS, INDEX, OF_TOKENIZER, STEMS, Component
 from darkroom.pipelines.animate.manifest import MANIFEST, Manifest, Noted, read_manifest
@@ -30,19 +31,19 @@ Say = Callable[[str], None]
 
 
 def convert(source: Path, models: Path, resolution: Resolution | None = None, say: Say = lambda line: None) -> Path:
-    """Convert the original files in the folder `source` into a folder below `models`, and return that.
+    """Convert the published files in the folder `source`, of either layout, into a folder below `models`; return that.
 
-    resolution:  that the weights were trained for, where the name of `source` does not tell it
+    resolution:  that the weights were trained for, where nothing in `source` tells it
     say:         is told what is done, in lines for people
 
     All is checked before anything is written, and the model is there in one step at the end; a source that was
     converted before is not converted again. Memory is bounded by a piece of a tensor. Raises Unavailable, OSError.
     """
-    original.check(source)
-    resolution = original.resolution_of(source) or resolution
-    parts = models_of(source)
-    sources = dict(_digests(source))
-    place = source if source.parent == models else models / "-".join(filter(None, (NAME, resolution)))
+    found = source_at(source)
+    resolution = found.resolution or resolution
+    parts = models_of(found)
+    sources = dict(_digests(found))
+    place = _place(found, models, resolution)
     place.mkdir(parents=True, exist_ok=True)
     with _alone(place):
         if _is_current(place, sources):
@@ -51,22 +52,32 @@ def convert(source: Path, models: Path, resolution: Resolution | None = None, sa
         _check_space(place, parts)
         draft = place / DRAFT
         draft.mkdir()
-        notes = _write(draft, source, parts, resolution, say)
+        notes = _write(draft, found.tokenizer, parts, resolution, say)
         manifest = Manifest(resolution=resolution, files=notes, sources=sources)
         (draft / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n")
         _move(draft, place)
     return place
 
 
-def _digests(source: Path) -> Iterator[tuple[str, Noted]]:
+def _place(source: Source, models: Path, resolution: Resolution | None) -> Path:
+    """Give the folder to write to: the source's own if that is in `models`, and both layouts can lie in it."""
+    if source.original and source.place.parent == models:
+        return source.place
+    place = models / "-".join(filter(None, (NAME, resolution)))
+    if place == source.place:
+        raise Unavailable(f"{place}: can be used as it is; to convert it to 16 bits, move it out of {models} first")
+    return place
+
+
+def _digests(source: Source) -> Iterator[tuple[str, Noted]]:
     """Yield what is read of `source`. Raises Unavailable where a file has the size of a published one, and no more."""
     published = {one.name: one for one in original.PUBLISHED.values()}
-    for path in (path for paths in original.files_of(source).values() for path in paths):
+    for path in (path for paths in source.files.values() for path in paths):
         found = Noted(size_bytes=path.stat().st_size, sha256=known(path) or measure(path))
         one = published.get(path.name)
         if one and found.size_bytes == one.size_bytes and found.sha256 != one.sha256:
             raise Unavailable(f"{path}: damaged, its SHA-256 is not that of the published file; fetch it again")
-        yield str(path.relative_to(source)), found
+        yield str(path.relative_to(source.place)), found
 
 
 def _is_current(place: Path, sources: Mapping[str, Noted]) -> bool:
@@ -83,12 +94,12 @@ def _is_current(place: Path, sources: Mapping[str, Noted]) -> bool:
 
 
 def _write(
-    draft: Path, source: Path, parts: Mapping[Component, Model], resolution: Resolution | None, say: Say
+    draft: Path, tokenizer: Path, parts: Mapping[Component, Model], resolution: Resolution | None, say: Say
 ) -> dict[str, Noted]:
     """Write all files of a model into `draft`, and give what is to be noted of them."""
     for component in CONFIGS:
         (draft / component).mkdir()
-    write_index(draft / INDEX, _copied_tokenizer(source / original.TOKENIZER, draft / "tokenizer"))
+    write_index(draft / INDEX, _copied_tokenizer(tokenizer, draft / "tokenizer"))
     write_scheduler(draft / "scheduler", resolution)
     write_image_processor(draft / "image_processor", parts["image_encoder"].skeleton.config.image_size)
     for component, model in parts.items():

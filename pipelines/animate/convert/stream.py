@@ -111,4 +111,4 @@ def _numbers(target: Target) -> Iterator[bytes]:
         piece = flat[start : start + PIECE].to(target.dtype)
         if not piece.isfinite().all():
             raise Unavailable(f"{target.source}: holds numbers that are not finite; fetch it again")
-        yield piece.view(torch.uint8).numpy().tobytes()
+        yield piece.contiguous().view(torch.uint8).numpy().tobytes()

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanImageToVideoPipeline
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from darkroom.pipelines import digests
 from darkroom.pipelines.animate import tiny, tiny_original
@@ -258,3 +258,22 @@ def test_an_import_that_is_killed_leaves_no_model_and_the_next_one_ends_it(
     place = convert(source, models)
     assert find(models).sha256 == find(imported.parent).sha256
     assert not list(place.rglob(".*"))
+
+
+def test_the_layout_of_the_library_is_imported_too_with_half_the_size(
+    models: Path, imported: Path, tmp_path: Path
+) -> None:
+    source = tiny.write(tmp_path / "downloads")
+    (path,) = (source / "image_encoder").glob("*.safetensors")
+    save_file({f"vision_model.{name}": tensor for name, tensor in load_file(path).items()}, path)  # as published
+    place = convert(source, models)
+    assert place == models / "wan2.1-i2v-480p"
+    for name in MODELS:
+        (path,), (other,) = ((folder / name).glob("*.safetensors") for folder in (place, imported))
+        found, wanted = load_file(path), load_file(other)
+        assert found.keys() == wanted.keys()
+        assert all(torch.equal(found[key], wanted[key]) and found[key].dtype == wanted[key].dtype for key in wanted)
+    sizes = [(folder / "transformer/diffusion_pytorch_model.safetensors").stat().st_size for folder in (place, source)]
+    assert sizes[0] < 0.6 * sizes[1]
+    in_use = tiny.write(tmp_path / "own").rename(tmp_path / "own" / "wan2.1-i2v-480p")
+    assert "can be used as it is" in refusal(in_use, in_use.parent)
