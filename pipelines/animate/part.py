@@ -31,7 +31,8 @@ class Part:
 def write_part(path: Path, part: Part) -> None:
     """Write `part` to `path`."""
     about = {"schema": SCHEMA, "stage": part.stage, "step": part.step, "solver": dict(part.solver)}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in part.tensors.items()}
+    # Copied: a solver's tensors may be views of each other, which the format does not hold.
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in part.tensors.items()}
     save_file(tensors, path, metadata={ABOUT: json.dumps(about, sort_keys=True)})
 
 

@@ -1,9 +1,13 @@
-"""For the tests of tiny models: one thread, for several wait for each other longer than they compute."""
+"""For the tests of tiny models: the models, an image, and one thread, for several wait longer than they compute."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+
+from darkroom.pipelines.animate import tiny
 
 
 @pytest.fixture(autouse=True)
@@ -12,3 +16,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tiny.write(folder)
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    Image.radial_gradient("L").resize((96, 64)).convert("RGB").save(tmp_path / "cat.png")
+    return tmp_path / "cat.png"
