@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from darkroom.pipelines.digests import measure
+from darkroom.pipelines.animate import layout
+from darkroom.pipelines.animate import weights as wan
+from darkroom.pipelines.animate.convert import original
+from darkroom.pipelines.digests import digest, measure
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale import weights
 from darkroom.pipelines.upscale.flashvsr import files as flashvsr
@@ -14,7 +17,11 @@ from darkroom.pipelines.upscale.flashvsr.architecture import Role
 from darkroom.pipelines.upscale.models import MODELS
 
 Verdict = Literal["missing", "as published", "converted", "there", "damaged"]
-Version = flashvsr.Number
+Version = Literal["1", "1.1", "480p", "720p"]  # of FlashVSR, and of Wan2.1
+CONVERTERS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "flashvsr": ("darkroom.pipelines.upscale.flashvsr.convert", get_args(flashvsr.Number)),
+    "wan": ("darkroom.pipelines.animate.convert.run", get_args(wan.Resolution)),
+}
 EMBEDDED = Path(weights.__file__).parent
 
 
@@ -60,6 +67,7 @@ def survey(folder: Path) -> Iterator[ModelSet]:
     """
     yield from _embedded()
     yield from _flashvsr(folder)
+    yield from _wan(folder)
 
 
 def import_weights(
@@ -71,7 +79,15 @@ def import_weights(
 
     Raises Unavailable if they are not all there or not what they should be. Imports torch.
     """
-    place: Path = import_module("darkroom.pipelines.upscale.flashvsr.convert").convert(source, folder, version, say)
+    kind = "wan" if original.looks_original(source) or (source / layout.INDEX).exists() else "flashvsr"
+    module, versions = CONVERTERS[kind]
+    if version and version not in versions:
+        raise Unavailable(f"{source}: has no version {version}; choose {' or '.join(versions)}, or none")
+    try:
+        convert = import_module(module).convert
+    except ModuleNotFoundError as error:
+        raise Unavailable(f"{source}: {error.name} is not installed; pip install 'darkroomd[animate]'") from error
+    place: Path = convert(source, folder, version, say)
     return place
 
 
@@ -136,7 +152,7 @@ def _flashvsr_at(place: Path) -> ModelSet:
     )
 
 
-def _model_file(role: Role, file: flashvsr.File | None, number: Version) -> ModelFile:
+def _model_file(role: Role, file: flashvsr.File | None, number: flashvsr.Number) -> ModelFile:
     name = flashvsr.NAMES[role]
     origin = flashvsr.PROMPT_PLACE if role == "prompt" else flashvsr.REPOSITORIES[number]
     use = {"decoder": "variants tiny and tiny-long", "vae": "variant full"}.get(role, "")
@@ -155,4 +171,66 @@ def _model_file(role: Role, file: flashvsr.File | None, number: Version) -> Mode
         size_bytes=file.size_bytes,
         sha256=file.sha256,
         verdict=verdict,
+    )
+
+
+def _wan(folder: Path) -> Iterator[ModelSet]:
+    """Yield each set that is there, or the one that is not."""
+    for place in wan.listed(folder) or [folder / wan.NAME]:
+        yield _wan_original(place) if wan.is_original(place) else _wan_at(place)
+
+
+def _wan_at(place: Path) -> ModelSet:
+    trouble, lacking = "", list[Path]()
+    files: tuple[ModelFile, ...] = ()
+    try:
+        lacking = wan.missing(place)
+        wanted = [path for paths in layout.files_of(place).values() for path in paths if path.suffix != ".json"]
+        wanted += [path for path in lacking if path not in wanted]
+        files = tuple(_wan_file(place, path) for path in wanted)
+        trouble = wan.remedy(place, lacking) if lacking else ""
+        if not lacking:
+            wan.read(place)
+    except Unavailable as error:
+        trouble = str(error)
+    return _wan_set(place, trouble, bool(lacking), files)
+
+
+def _wan_original(place: Path) -> ModelSet:
+    files, trouble = tuple[ModelFile, ...](), wan.remedy(place, [])
+    try:
+        wanted = [path for paths in original.files_of(place).values() for path in paths if path.suffix != ".json"]
+        files = tuple(_wan_file(place, path) for path in wanted)
+        original.check(place)
+    except Unavailable as error:
+        trouble = str(error)
+    return _wan_set(place, trouble, False, files)
+
+
+def _wan_set(place: Path, trouble: str, incomplete: bool, files: tuple[ModelFile, ...]) -> ModelSet:
+    return ModelSet(
+        name=place.name,
+        pipeline="animate",
+        summary="Wan2.1 I2V: makes videos from images; wants a GPU",
+        place=place,
+        trouble=trouble,
+        incomplete=incomplete,
+        files=files,
+    )
+
+
+def _wan_file(place: Path, path: Path) -> ModelFile:
+    name = str(path.relative_to(place))
+    origin = wan.REPOSITORIES[original.resolution_of(place) or "480p"]
+    if not path.is_file():
+        return ModelFile(name=name, origin=origin)
+    sha256 = digest(path)
+    known = {one.sha256 for one in original.PUBLISHED.values()}
+    return ModelFile(
+        name=name,
+        origin=origin,
+        path=path,
+        size_bytes=path.stat().st_size,
+        sha256=sha256,
+        verdict="as published" if sha256 in known else "there",
     )

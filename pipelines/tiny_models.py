@@ -5,6 +5,8 @@ What comes out of them is noise in the colours of the source; every name, shape,
 
 import argparse
 import zlib
+from collections.abc import Iterator
+from importlib import import_module
 from math import prod, sqrt
 from pathlib import Path
 
@@ -40,12 +42,14 @@ MIDDLE = {"decoder.26.bias": 0.5}  # the small decoder's pictures lie in [0, 1]
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m darkroom.pipelines.tiny_models", description=main.__doc__)
-    parser.description = "Write tiny random FlashVSR models in the published file layouts."
+    parser.description = "Write tiny random models of FlashVSR and Wan2.1 I2V in the published file layouts."
     parser.add_argument("folder", type=Path, metavar="DIR", help="gets a folder for each version")
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal files (default: 0)")
     asked = parser.parse_args()
     for version in FOLDERS:
         print(write(asked.folder, version, seed=asked.seed))
+    for line in write_wan(asked.folder, seed=asked.seed):
+        print(line)
 
 
 def write(folder: Path, version: Number, *, architecture: Architecture = TINY, seed: int = 0) -> Path:
@@ -64,6 +68,17 @@ def write(folder: Path, version: Number, *, architecture: Architecture = TINY, s
         else:
             torch.save(tensors["prompt"] if role == "prompt" else tensors, path)
     return place
+
+
+def write_wan(folder: Path, *, seed: int = 0) -> Iterator[str]:
+    """Write a Wan2.1 I2V below `folder`, and what its import takes in below `originals`; yield where, or why not."""
+    try:
+        tiny, original = (import_module(f"darkroom.pipelines.animate.{name}") for name in ("tiny", "tiny_original"))
+    except ModuleNotFoundError as error:
+        yield f"no Wan2.1 I2V: {error.name} is not installed; pip install 'darkroomd[animate]'"
+    else:
+        yield str(tiny.write(folder, seed=seed))
+        yield str(original.write(folder / "originals", seed=seed))
 
 
 def make(key: str, shape: Shape, numbers: torch.Generator) -> Tensor:

@@ -16,6 +16,7 @@ from darkroom.daemon.ending import OK, UNAVAILABLE, USAGE
 from darkroom.daemon.models import models_view
 from darkroom.daemon.setup import init
 from darkroom.pipelines import tiny_models
+from darkroom.pipelines.animate import tiny_original
 from darkroom.pipelines.models import ModelFile, ModelSet
 from darkroom.pipelines.upscale.flashvsr.files import NAMES
 from darkroom.pipelines.upscale.models import MODELS
@@ -95,6 +96,24 @@ def test_a_folder_without_weights_is_told_in_one_line(desk: Desk, tmp_path: Path
     (line,) = result.stderr.splitlines()
     assert line.startswith(f"{tmp_path}: no {NAMES['dit']}")
     assert not desk.models.exists()
+
+
+def test_a_wan_is_imported_and_listed_as_flashvsr_is(desk: Desk) -> None:
+    assert desk.listed()["wan2.1-i2v"]["state"] == "files are missing"
+    words = " ".join(desk.ask().stdout.split())
+    assert "Wan2.1 I2V: makes videos from images" in words and "Wan-AI/Wan2.1-I2V-14B-480P-Diffusers" in words
+    source = tiny_original.write(desk.source.parent)
+    result = desk.ask("import", source)
+    assert result.exit_code == OK, result.output
+    place = desk.models / "wan2.1-i2v-480p"
+    assert result.stdout.splitlines()[-1] == f"wan2.1-i2v-480p: ready, in {place}"
+    assert desk.listed()["wan2.1-i2v-480p"]["place"] == str(place)
+    (source / "Wan2.1_VAE.pth").unlink()
+    refused = desk.ask("import", source)
+    assert (refused.exit_code, refused.stderr.strip()) == (
+        UNAVAILABLE,
+        f"{source}: no Wan2.1_VAE.pth; fetch Wan-AI/Wan2.1-I2V-14B-480P to the end",
+    )
 
 
 def test_names_from_the_disk_do_not_disturb_the_terminal() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from darkroom.pipelines.tiny_models import TINY, make, write
+from darkroom.pipelines.animate import weights as wan
+from darkroom.pipelines.animate.convert import original
+from darkroom.pipelines.tiny_models import TINY, make, write, write_wan
 from darkroom.pipelines.upscale.flashvsr.files import NAMES, find
 from darkroom.pipelines.upscale.flashvsr.weights import load
 
@@ -20,7 +22,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     command = [sys.executable, "-P", "-m", "darkroom.pipelines.tiny_models", str(folder)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
-    assert said.splitlines() == [f"{folder}/flashvsr-v1", f"{folder}/flashvsr-v1.1"]
+    names = ("flashvsr-v1", "flashvsr-v1.1", "wan2.1-i2v", "originals/Wan2.1-I2V-14B-480P")
+    assert said.splitlines() == [f"{folder}/{name}" for name in names]
     return folder
 
 
@@ -46,7 +49,7 @@ def test_containers_and_types_are_the_published_ones(models: Path) -> None:
 
 def test_they_are_small(models: Path) -> None:
     for place in models.iterdir():
-        assert sum(path.stat().st_size for path in place.iterdir()) < TINY_BYTES
+        assert sum(path.stat().st_size for path in place.rglob("*")) < TINY_BYTES
 
 
 def test_equal_seeds_give_equal_bytes_and_versions_differ(models: Path, tmp_path: Path) -> None:
@@ -56,6 +59,22 @@ def test_equal_seeds_give_equal_bytes_and_versions_differ(models: Path, tmp_path
         assert data == (again / name).read_bytes()
         assert data != (other / name).read_bytes()
         assert data != (models / "flashvsr-v1" / name).read_bytes()
+
+
+def test_a_wan_is_found_and_its_originals_are_taken_for_such(models: Path) -> None:
+    assert wan.find(models).architecture.image_width == 160
+    assert original.looks_original(models / "originals" / "Wan2.1-I2V-14B-480P")
+
+
+def test_without_the_extra_the_rest_is_written_and_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("darkroom.pipelines.animate.tiny")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    (line,) = write_wan(tmp_path)
+    assert line == "no Wan2.1 I2V: diffusers is not installed; pip install 'darkroomd[animate]'"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_layer_keeps_what_passes_through_it_about_as_large_as_it_was() -> None:
