@@ -110,8 +110,8 @@ class Options(Section):
     prompt: str | None = Field(
         None, min_length=1, max_length=4000, description="what happens in the video; without one an image waits"
     )
-    negative_prompt: str = Field(
-        NEGATIVE, max_length=4000, description="what is not wanted; as the model's authors advise"
+    negative_prompt: str | None = Field(
+        None, max_length=4000, description="what is not wanted; null: what the model's authors advise, in Chinese"
     )
     size: SizeText = Field(
         "480p",

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from darkroom.pipelines.animate.memory import Profile
-from darkroom.pipelines.animate.options import AttentionCache, Lora, MagCache, Options, ParallelOptions, Solver
+from darkroom.pipelines.animate.options import (
+    NEGATIVE,
+    AttentionCache,
+    Lora,
+    MagCache,
+    Options,
+    ParallelOptions,
+    Solver,
+)
 from darkroom.pipelines.animate.part import SCHEMA
 from darkroom.pipelines.animate.sizes import TRAINED_FRAMES, Fit, Size, choose_size, default_shift, round_frames
 from darkroom.pipelines.base import BUNDLE, Plan, Segment
@@ -123,7 +131,7 @@ def make_plan(options: Options, facts: ImageFacts, chosen: Chosen, seed: int) ->
         why=chosen.why,
         facts=facts,
         prompt=options.prompt,
-        negative=options.negative_prompt if options.guidance > 1 else None,
+        negative=_unwanted(options),
         width=size.width,
         height=size.height,
         fit=options.fit,
@@ -148,6 +156,12 @@ def make_plan(options: Options, facts: ImageFacts, chosen: Chosen, seed: int) ->
         poster=options.poster,
         last_image=options.last_image,
     )
+
+
+def _unwanted(options: Options) -> str | None:
+    if options.guidance == 1:
+        return None
+    return NEGATIVE if options.negative_prompt is None else options.negative_prompt
 
 
 def notes(options: Options, frames: int) -> tuple[str, ...]:

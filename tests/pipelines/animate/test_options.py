@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from darkroom.pipelines.animate.options import Options
+from darkroom.pipelines.animate.options import NEGATIVE, Options
 
 
 def faults(**given: object) -> str:
@@ -13,7 +13,7 @@ def faults(**given: object) -> str:
 def test_the_defaults_are_the_official_ones() -> None:
     options = Options()
     assert (options.frames, options.fps, options.guidance, options.steps, options.solver) == (81, 16, 5.0, 40, "unipc")
-    assert options.negative_prompt.startswith("镜头晃动，")
+    assert NEGATIVE.startswith("镜头晃动，")
     assert options.prompt is None
 
 

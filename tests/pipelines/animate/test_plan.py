@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from darkroom.pipelines.animate.memory import Profile
-from darkroom.pipelines.animate.options import Options
+from darkroom.pipelines.animate.options import NEGATIVE, Options
 from darkroom.pipelines.animate.plan import AnimatePlan, Chosen, ImageFacts, make_plan, stages, told, video_size
 from darkroom.pipelines.base import BUNDLE, fingerprint
 from darkroom.pipelines.errors import Rejected
@@ -74,7 +74,7 @@ def test_the_shift_goes_with_the_size_unless_it_is_given() -> None:
 
 
 def test_without_guidance_nothing_is_guided_away_from() -> None:
-    assert plan().negative is not None
+    assert (plan().negative, plan(negative_prompt="blurred").negative) == (NEGATIVE, "blurred")
     assert plan(guidance=1).negative is None
 
 
