@@ -24,6 +24,7 @@ from darkroom.pipelines.video.planes import Planes, chroma_shape, make_frame
 from darkroom.pipelines.video.source import spoken
 
 THREADS = 4  # x264 gives other bits for other counts, so the number belongs to the result, not to the machine
+THREADED_ROWS = 256  # of a picture; of lower ones x264 made other bits now and then (3 of 1000 films of 96 rows)
 FALLBACK: EncoderName = "libx264"
 LARGEST = 16_384  # pixels a side, the limit of x264
 PRESETS: dict[str, str] = {
@@ -114,7 +115,7 @@ def choose_encoder(
     settings = EncoderSettings(
         name=name,
         options=_encoder_options(name, options.crf, preset),
-        threads=THREADS,
+        threads=THREADS if height >= THREADED_ROWS else 1,
         width=width + width % 2 * (layout != "yuv444p"),
         height=height + height % 2 * (layout == "yuv420p"),
         pixel_format=layout,

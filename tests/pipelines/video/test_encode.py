@@ -140,3 +140,8 @@ def test_a_full_disk_is_unavailable(facts: VideoFacts) -> None:
     with pytest.raises(Unavailable, match="disk full"), PartWriter(full, facts, settings_for(facts), 0) as writer:
         for picture in read(facts, 0, 20):
             writer.write(picture.planes)
+
+
+def test_low_pictures_are_encoded_in_one_thread_whose_bits_are_always_the_same(facts: VideoFacts) -> None:
+    low, high = (choose_encoder(VideoOptions(), facts, ALL, 320, rows)[0].threads for rows in (96, 360))
+    assert (low, high) == (1, 4)
