@@ -13,17 +13,21 @@ ColorFix = Literal["adain", "wavelet", "off"]
 LeadIn = Literal[0, 21, 29, 45]
 VramProfile = Literal["auto", "8GB", "12GB", "16GB", "24GB", "32GB", "48GB", "80GB"]
 
+LEAST_SIZE = 1 << 20  # of what a person means
 _SIZE = TypeAdapter(ByteSize)
 
 
 def _size_bytes(raw: Any) -> int:
     try:
-        return int(_SIZE.validate_python(raw))
+        size_bytes = int(_SIZE.validate_python(raw))
     except ValueError:
-        raise ValueError("expected a size with a unit, such as 10 GiB") from None
+        size_bytes = 0
+    if size_bytes < LEAST_SIZE:  # a bare 12 is no 12 bytes
+        raise ValueError("expected a size with a unit, such as 10 GiB")
+    return size_bytes
 
 
-Size = Annotated[int, BeforeValidator(_size_bytes), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(_size_bytes)]
 SizeOrAuto = Annotated[Size | None, BeforeValidator(lambda raw: None if raw == "auto" else raw)]
 Wish = Literal["auto", True, False]
 # YAML makes numbers of versions, and a truth value of `off`.

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Protocol
 
@@ -113,8 +114,13 @@ def _kept(window: Window) -> range:
 @contextmanager
 def _canvas(folder: Path, shape: tuple[int, ...]) -> Iterator[Halves]:
     """Yield zeros of `shape` in a file whose room is reserved: a full disk is an error now, not a signal later."""
+    size_bytes = prod(shape) * 2
     with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, int(np.prod(shape)) * 2)
+        try:
+            os.posix_fallocate(file.fileno(), 0, size_bytes)
+        except OSError as error:
+            wanted = f"{error.strerror}: the picture of a segment in tiles takes {size_bytes / 1e9:.1f} GB"
+            raise OSError(error.errno, wanted, str(folder)) from error
         yield np.memmap(file, np.float16, "r+", shape=shape)
 
 

@@ -77,7 +77,9 @@ def test_sizes_are_read_with_their_units_and_auto_is_no_threshold() -> None:
     ("options", "fault"),
     [
         ({"limit": "much"}, "limit\n.*such as 10 GiB"),
-        ({"limit": 0}, "limit"),
+        ({"limit": 0}, "limit\n.*such as 10 GiB"),
+        ({"limit": "12"}, "limit\n.*such as 10 GiB"),
+        ({"limit": True}, "limit\n.*such as 10 GiB"),
         ({"kv_offload": "disk"}, "auto.*cpu.*none"),
         ({"tiled_vae": "perhaps"}, "tiled_vae"),
         ({"tile_size": 32}, "tile_size"),
