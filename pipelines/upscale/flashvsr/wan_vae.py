@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from darkroom.kernels.upsample_conv import merge_taps, upsample_conv, upsample_c
 SCALE = 8  # pixels per latent pixel
 GROWTH = 4  # frames per latent; the first latent of a stream makes one
 REACH = 2  # frames back that a causal kernel sees
+LARGEST = 2**31 - 1  # numbers of a volume: larger ones go to a slow kernel that writes every tap out
 SCORES = 2**28  # attention scores held at once where the backend writes them out: 1 GiB in float32
 
 # Mean and spread of each latent channel, constants of the Wan2.1 VAE.
@@ -43,10 +45,21 @@ class Causal:
         """
         start = [torch.zeros_like(x[:1])] * REACH if before is None else [before]
         seen = torch.cat((*start, x))
-        border = self.weight.shape[-1] // 2
-        y = F.conv3d(seen.transpose(0, 1)[None], self.weight, self.bias, padding=(0, border, border))
+        y = self._convolved(seen.transpose(0, 1)[None])
         # Small volumes in float32 come from a backend that puts channels first; for all others this does nothing.
         return y[0].transpose(0, 1).contiguous(memory_format=torch.channels_last), seen[-REACH:].clone()
+
+    def _convolved(self, volume: Tensor) -> Tensor:
+        """Give the convolution of a volume [1, C, T, H, W], in strips of rows where it is too large to be counted."""
+        border, height = self.weight.shape[-1] // 2, volume.shape[-2]
+        strips = min(height, 1 + volume.numel() * max(1, len(self.weight) // volume.shape[1]) // LARGEST)
+        edges = [height * index // strips for index in range(strips + 1)]
+        parts = []
+        for top, bottom in pairwise(edges):
+            first, end = max(0, top - border), min(height, bottom + border)
+            part = F.conv3d(volume[..., first:end, :], self.weight, self.bias, padding=(0, border, border))
+            parts.append(part[..., top - first : bottom - first, :])
+        return torch.cat(parts, -2) if len(parts) > 1 else parts[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,15 @@ def test_attention_in_portions_is_attention(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("largest", [1, 1000, 30_000])
+def test_volumes_too_large_to_be_counted_are_convolved_in_strips(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = decoder(F64)
+    wanted, _ = decode(model, small()[:2], None)
+    monkeypatch.setattr(wan_vae, "LARGEST", largest)
+    found, _ = decode(model, small()[:2], None)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-12)
+
+
 def test_a_state_can_be_gone_on_from_twice() -> None:
     model = decoder()
     _, state = decode(model, small(torch.float32)[:2], None)
