@@ -14,10 +14,11 @@ from typing import Any, Protocol
 from rows import Asked, Row, asked, publish, spent
 
 from darkroom.daemon.job import Job, NewJob, Signature
-from darkroom.daemon.journal import BATCH, Journal
+from darkroom.daemon.journal import Journal
 from darkroom.daemon.states import State
 
 FOLDER = "films"
+BATCH = 1000  # jobs that are put at once
 ROUNDS, SLICE_S = 9, 0.5  # many short turns: a neighbour that floods the disk spoils few of them
 FULL = 2  # PRAGMA synchronous: every commit is on the disk when it returns
 

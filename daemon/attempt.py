@@ -14,7 +14,7 @@ from darkroom import pipelines
 from darkroom.daemon.charge import away, disk_full, is_disk_full, unavailable
 from darkroom.daemon.clock import unix_now, uptime
 from darkroom.daemon.config import Config, Folder, options_for
-from darkroom.daemon.job import Job, printable
+from darkroom.daemon.job import GONE_NS, Job, printable
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.names import fields_of, result_name
 from darkroom.daemon.originals import settle_original
@@ -23,7 +23,7 @@ from darkroom.daemon.parts import Parts, count_parts, remove_folder, work_folder
 from darkroom.daemon.place import NameTaken
 from darkroom.daemon.report import make_report, write_report
 from darkroom.daemon.run import run
-from darkroom.daemon.sidecar import fault_beside, fault_in
+from darkroom.daemon.sidecar import fault_beside, fault_in, lack_of, sidecar_beside, why_waiting
 from darkroom.daemon.stage import CHANGED, check_unchanged, source_path, staged
 from darkroom.daemon.states import ASKED, State
 from darkroom.daemon.wire import DRAIN, Wire
@@ -94,7 +94,8 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
     except Exception as error:
         reason = f"a bug in Darkroom: {type(error).__name__}: {error}; `darkroom show {job.id}` has the details"
         return this.move(State.FAILED, reason, detail=traceback.format_exc())
-    remove_folder(this.work)
+    if ended.state is State.DONE:  # else it waits, and its parts with it
+        remove_folder(this.work)
     return ended
 
 
@@ -102,6 +103,9 @@ def _developed_and_published(this: Attempt) -> Job:
     """The way of a job: result, name, outbox, report, original, done. Each step is found done by the next attempt."""
     publication = recorded(this.job)
     if publication is None or not (this.work / MADE).exists():
+        _check_options(this)
+        if lacking := lack_of(this.job.options, this.folder):
+            return _held(this, lacking)
         result = _develop(this)
         publication = _name(this, result, before=publication)
     else:
@@ -110,7 +114,7 @@ def _developed_and_published(this: Attempt) -> Job:
     this.wire.announce("publishing")
     publication = _place(this, result, publication)
     made = json.loads((this.work / MADE).read_text())
-    kept = settle_original(this.job, this.folder, publication, beat=this.wire.beat)
+    kept = settle_original(this.job, this.folder, publication, this.journal.batch(this.job), beat=this.wire.beat)
     incomplete = made.get("incomplete", ())
     warnings = [*made.get("warnings", ()), *incomplete, *([kept] if kept else [])]
     write_report(this.folder, publication, make_report(this.journal.job(this.job.id), made, this.wire.stages, warnings))
@@ -118,12 +122,23 @@ def _developed_and_published(this: Attempt) -> Job:
     return this.move(State.DONE, f"published as {printable(publication.name)}{lacks}")
 
 
-def _develop(this: Attempt) -> Path:
+def _check_options(this: Attempt) -> None:
     job, folder = this.job, this.folder
     if fault := fault_in(job.options, folder):  # the folder's options are others since the file was taken
         raise Rejected(f"{job.name}: {fault}; its own options do not go with those of {folder.name} any more")
     if job.sidecar and not job.options and (fault := fault_beside(source_path(job, folder), folder)):
         raise Rejected(f"{fault}; mend the sidecar or remove it")  # tried again as it was: not to be run without it
+
+
+def _held(this: Attempt, lacking: str) -> Job:
+    """Hold a job without the option it needs: the folder's default is gone, or somebody asked to try again."""
+    beside = sidecar_beside(source_path(this.job, this.folder), pipelines.KINDS[this.job.pipeline])
+    why = why_waiting(lacking, this.job.path, os.fsencode(beside) if beside else None)
+    return this.move(State.HELD, why, lacks=lacking)
+
+
+def _develop(this: Attempt) -> Path:
+    job, folder = this.job, this.folder
     crashes = job.crashes if job.crash_segment == count_parts(this.work) else 0
     pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), site(this.config, this.device, crashes))
     this.wire.stage("reading the source")
@@ -145,7 +160,15 @@ def _name(this: Attempt, result: Path, before: Publication | None) -> Publicatio
     longest = max((file.suffix for file in made_files(result)), key=len)
     wanted = result_name(folder.name_template, this.job.path, longest, fields, keep_tree=folder.keep_tree)
     stem = wanted.removesuffix(longest.encode())
-    return choose(result, folder.outbox, stem, conflict=folder.conflict, before=before, beat=this.wire.beat)
+    return choose(
+        result,
+        folder.outbox,
+        stem,
+        conflict=folder.conflict,
+        first=this.job.take + 1,  # so that the jobs of one file neither replace nor skip each other
+        before=before,
+        beat=this.wire.beat,
+    )
 
 
 def _place(this: Attempt, result: Path, publication: Publication) -> Publication:
@@ -198,7 +221,7 @@ def _stopped(this: Attempt, wish: str) -> Job:
         remove_folder(this.work)
         return ended
     if wish == CHANGED:
-        ended = this.move(State.CANCELLED, "the file changed or went while it was processed", mtime_ns=-1)
+        ended = this.move(State.CANCELLED, "the file changed or went while it was processed", mtime_ns=GONE_NS)
         remove_folder(this.work)
         return ended
     if wish == "hold":

@@ -7,6 +7,7 @@ from fnmatch import translate
 
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
+from darkroom.daemon.sidecar import may_be_sidecar, owner_of
 
 # Names that programs give to files which are not, or not yet, what they will be called (lower case). Hidden names are
 # left alone anyway: rsync, NFS, macOS, Syncthing's folders and our own markers and drafts.
@@ -33,13 +34,20 @@ class Rules:
     def __init__(self, folder: Folder, watch: Watch) -> None:
         self._ignore = _Patterns([*watch.ignore, *folder.ignore])
         self._include = _Patterns(folder.include)
-        self._suffixes = pipelines.KINDS[folder.pipeline].suffixes
-        self._pipeline = folder.pipeline
+        self.kind = pipelines.KINDS[folder.pipeline]
 
     def file(self, path: bytes) -> str:
         """Return why the file `path` is left alone, '' if it is to be taken."""
         text, name = _names(path)
         return _file_by_name(name) or self._by_pattern(text, name) or self._not_wanted(text, name)
+
+    def sidecar(self, path: bytes) -> bool:
+        """Tell whether the file `path` may be a sidecar: of a file that would be taken or, with prompts, of a stem."""
+        owner = owner_of(path)
+        if owner is not None and not self.file(owner):
+            return True
+        text, name = _names(path)
+        return may_be_sidecar(path, self.kind) and not (_file_by_name(name) or self._by_pattern(text, name))
 
     def folder(self, path: bytes) -> str:
         """Return why nothing below the folder `path` is taken, '' if it is to be looked into."""
@@ -58,9 +66,9 @@ class Rules:
         if self._include:
             return "" if self._include.first(text, name) else "ignored: not in include"
         suffix = _suffix(name)
-        if suffix in self._suffixes:
+        if suffix in self.kind.suffixes:
             return ""
-        return f"ignored: {suffix or 'a name without a suffix'} is no source of {self._pipeline}"
+        return f"ignored: {suffix or 'a name without a suffix'} is no source of {self.kind.name}"
 
 
 class _Patterns:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.content import fingerprint
@@ -32,21 +32,23 @@ from darkroom.daemon.job import Known, Signature, printable
 from darkroom.daemon.marker import INBOX, mismatch, unreachable
 from darkroom.daemon.scan import Listing, scan
 from darkroom.daemon.settle import Settling
-from darkroom.daemon.sidecar import fault_in, parse_sidecar, read_bytes, sidecar_of, sidecar_signature
-from darkroom.daemon.states import LIVE, State
+from darkroom.daemon.sidecar import Takes, parse_sidecar, read_bytes, sidecar_of, sidecar_signature
+from darkroom.daemon.states import State
 from darkroom.daemon.units import show_seconds
+from darkroom.pipelines import KINDS
 
-MOST_ARRIVALS = 500  # in one look: each is read 3 MiB of, and other files should not wait for minutes
+MOST_JOBS = 500  # of the arrivals in one look: 3 MiB are read of each, and other files should not wait for minutes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrival:
-    """A file that is complete and has no job yet, or whose job is about an older version."""
+    """A file that is complete and has no job yet, or whose jobs are about an older version."""
 
     path: bytes  # below the inbox
     signature: Signature
     sidecar: str  # its signature, "" without one
-    options: Mapping[str, Any]  # the sidecar's, on top of the folder's
+    beside: bytes | None  # the sidecar's path
+    takes: Takes  # the sidecar's options for each job
     content: str  # fingerprint
     fault: str  # the sidecar's, with its name, in one line; else ""
 
@@ -108,7 +110,7 @@ class Inbox:
 
         May block for as long as the file server does.
 
-        known:  the newest job of each path, from `Journal.known`
+        known:  the newest jobs of each path, from `Journal.known`
         now:    seconds by the monotonic clock
         """
         started = time.perf_counter()
@@ -142,7 +144,8 @@ class _Version:
 
     @property
     def sidecar_signature(self) -> str:
-        return sidecar_signature(self.sidecar_file.signature) if self.sidecar_file else ""
+        seen = self.sidecar_file
+        return sidecar_signature(self.sidecar, seen.signature) if self.sidecar is not None and seen else ""
 
 
 class _Look:
@@ -155,7 +158,9 @@ class _Look:
         self._known = known
         self._now = now
         self._path = os.fsencode(inbox.folder.inbox)
+        self._kind = KINDS[inbox.folder.pipeline]
         self._arrivals: list[Arrival] = []
+        self._jobs = 0  # of the arrivals
         self._replaced: list[int] = []
         self._waiting = dict(listing.reasons)
         self._still: set[bytes] = set()  # paths whose stillness matters after this look
@@ -186,17 +191,17 @@ class _Look:
 
     def _seems_new(self, path: bytes) -> bool:
         """Compare with what the kernel has cached: cheap enough for 100,000 files on a file server."""
-        sidecar = sidecar_of(path, self._listing.sidecars)
-        signature = sidecar_signature(self._listing.sidecars[sidecar]) if sidecar else ""
+        sidecar = sidecar_of(path, self._listing.sidecars, self._kind)
+        signature = sidecar_signature(sidecar, self._listing.sidecars[sidecar]) if sidecar else ""
         return _differs(self._known.get(path), self._listing.files[path], signature, self._mount(path))
 
     def _consider(self, path: bytes) -> None:
-        """Ask the file system itself about one file, and take it, supersede its job or note why it waits."""
+        """Ask the file system itself about one file, and take it, supersede its jobs or note why it waits."""
         version, old = self._version(path), self._known.get(path)
         if not _differs(old, version.file.signature, version.sidecar_signature, version.mount):
             return  # the cache was behind
         quiet_s = self._quiet_s(version)
-        if old is not None and old.state in LIVE:
+        if old is not None and old.live:
             self._supersede(version, old)
         elif not version.file.regular:
             self._wait(path, "not a regular file", math.inf)
@@ -205,8 +210,8 @@ class _Look:
         elif quiet_s < (settle_s := self._inbox.settle_s(version.mount)):
             reason = f"settling: still for {show_seconds(quiet_s)} of {show_seconds(settle_s)}"
             self._wait(path, reason, settle_s - quiet_s)
-        elif len(self._arrivals) == MOST_ARRIVALS:
-            self._wait(path, f"ready: {MOST_ARRIVALS} others go first", 0)
+        elif self._jobs >= MOST_JOBS:
+            self._wait(path, f"ready: {MOST_JOBS} others go first", 0)
         else:
             self._take(version, quiet_s - settle_s)
 
@@ -219,41 +224,42 @@ class _Look:
                 self._wait(version.path, reason, min(lease_wait_s - waited_s, self._inbox.settle_s(version.mount)))
                 return
             content = fingerprint(handle, version.file.size_bytes)
-        options, fault = self._overrides(version.sidecar)
+        takes, fault = self._takes(version.sidecar)
         if self._version(version.path) != version:
             self._wait(version.path, "changed while it was read", self._inbox.settle_s(version.mount))
             return
+        self._jobs += len(takes)
         self._arrivals.append(
             Arrival(
                 path=version.path,
                 signature=version.file.signature,
                 sidecar=version.sidecar_signature,
-                options=options,
+                beside=version.sidecar,
+                takes=takes,
                 content=content,
                 fault=fault,
             )
         )
 
-    def _overrides(self, sidecar: bytes | None) -> tuple[dict[str, Any], str]:
-        """Return a sidecar's options and, with none of them, its fault."""
+    def _takes(self, sidecar: bytes | None) -> tuple[Takes, str]:
+        """Return what a sidecar says and, with none of it, its fault."""
         if sidecar is None:
-            return {}, ""
+            return ({},), ""
         with opened(sidecar, self._root) as handle:
             text = read_bytes(handle)
         try:
-            options = parse_sidecar(text)
-            fault = fault_in(options, self._inbox.folder)
+            return parse_sidecar(sidecar, text, self._inbox.folder), ""
         except ValueError as error:
-            fault = str(error)
-        return ({}, f"{printable(sidecar)}: {fault}") if fault else (options, "")
+            return ({},), f"{printable(sidecar)}: {error}"
 
     def _supersede(self, version: _Version, old: Known) -> None:
-        if old.state is not State.PUBLISHING:  # too late: its result is whole and belongs to the old version
-            self._replaced.append(old.job)
-        self._wait(version.path, f"changed: waiting for job {old.job} to end", self._inbox.settle_s(version.mount))
+        # One that is publishing is let be: its result is whole and belongs to the old version.
+        self._replaced += [job for job, state in old.live if state is not State.PUBLISHING]
+        first, _ = old.live[0]
+        self._wait(version.path, f"changed: waiting for job {first} to end", self._inbox.settle_s(version.mount))
 
     def _version(self, path: bytes) -> _Version:
-        mount, sidecar = self._mount(path), sidecar_of(path, self._listing.sidecars)
+        mount, sidecar = self._mount(path), sidecar_of(path, self._listing.sidecars, self._kind)
         return _Version(
             path=path,
             mount=mount,
@@ -270,8 +276,9 @@ class _Look:
 
     def _missing(self) -> tuple[int, ...]:
         """Return the waiting jobs whose file is gone, not just ignored by now or left out by a busy server."""
-        waiting = {path: old for path, old in self._known.items() if old.state in (State.QUEUED, State.HELD)}
-        return tuple(old.job for path, old in waiting.items() if path not in self._listing.files and self._gone(path))
+        live = {path: old.live for path, old in self._known.items() if old.live and path not in self._listing.files}
+        found = (jobs for path, jobs in live.items() if self._gone(path))
+        return tuple(job for jobs in found for job, state in jobs if state in (State.QUEUED, State.HELD))
 
     def _gone(self, path: bytes) -> bool:
         if path.startswith(b"/"):

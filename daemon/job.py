@@ -1,10 +1,13 @@
 """A job and its neighbours, as plain values."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from darkroom.daemon.states import State
+from darkroom.daemon.states import LIVE, State
+
+GONE_NS = -1  # the mtime of no file: should it come back, it is a new version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +27,11 @@ class NewJob:
     pipeline: str
     path: bytes  # below the inbox; absolute for a file added by hand
     signature: Signature
+    take: int = 0  # its place, from 0, among the jobs of its file, which are recorded together and in order
     sidecar: str = ""
     content: str = ""
     twin: int | None = None
+    lacks: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
     state: State = State.QUEUED
@@ -65,6 +70,13 @@ class Job:
     result_size: int
     result_sha256: str
     companions: Sequence[tuple[str, int, str]] = ()  # path, size and SHA-256 of the result's other files
+    take: int = 0
+    lacks: str = ""  # the option without which it is held
+
+    @property
+    def batch(self) -> int:
+        """The number of the first of the jobs that were recorded with this one: their numbers follow each other."""
+        return self.id - self.take
 
     @property
     def signature(self) -> Signature:
@@ -90,12 +102,35 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """The newest job of a path: what a scan compares a file with."""
+    """The newest jobs of a path, recorded together: what a scan compares a file with."""
 
-    job: int
-    state: State
-    signature: Signature
+    batch: int  # the number of the first of them
+    state: State  # of the last of them
+    signature: Signature  # GONE_NS in it where one of them has lost its file: then it is news, whatever is there
     sidecar: str
+    live: tuple[tuple[int, State], ...] = ()  # all live jobs of the path, older ones too
+
+
+def job_of(row: Mapping[str, Any]) -> Job:
+    """Return the job that a row of the journal holds."""
+    files = tuple(tuple(file) for file in json.loads(row["companions"]))
+    values = {"options": json.loads(row["options"]), "state": State(row["state"]), "companions": files}
+    return Job(**{**row, **values})
+
+
+def known_of(rows: Sequence[Mapping[str, Any]]) -> Known:
+    """Return what a scan has to know of the jobs of one path, all of them, by number."""
+    last = rows[-1]
+    batch = last["id"] - last["take"]
+    times = {row["mtime_ns"] for row in rows if row["id"] >= batch}
+    mtime_ns = last["mtime_ns"] if len(times) == 1 else GONE_NS
+    return Known(
+        batch=batch,
+        state=State(last["state"]),
+        signature=Signature(size_bytes=last["size_bytes"], mtime_ns=mtime_ns, inode=last["inode"]),
+        sidecar=last["sidecar"],
+        live=tuple((row["id"], State(row["state"])) for row in rows if row["state"] in LIVE),
+    )
 
 
 def printable(path: bytes) -> str:

@@ -11,12 +11,14 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from darkroom.daemon.config import Folder
+from darkroom import pipelines
+from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.filesystem import Stat, fresh_stat, opened, opened_folder
+from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Job, printable
 from darkroom.daemon.marker import INBOX, OUTBOX
 from darkroom.daemon.names import numbered
-from darkroom.daemon.outbox import Publication, is_published
+from darkroom.daemon.outbox import Publication, is_published, recorded
 from darkroom.daemon.place import (
     NOT_HERE,
     Beat,
@@ -31,28 +33,54 @@ from darkroom.daemon.place import (
     place,
     split,
 )
-from darkroom.daemon.sidecar import ENDINGS, sidecar_signature
+from darkroom.daemon.sidecar import names_of, sidecar_signature
+from darkroom.daemon.states import State
 from darkroom.pipelines.errors import Unavailable
 
 NAME_LIMIT_BYTES = 255  # originals keep their names, whatever they look like
+FEW = 5  # jobs that are named
 
 
-def settle_original(job: Job, folder: Folder, publication: Publication, *, beat: Beat) -> str:
+def settle_original(
+    job: Job, folder: Folder, publication: Publication, batch: Sequence[Job] = (), *, beat: Beat
+) -> str:
     """Do with the source of `job` what `folder.originals` says and return "", or why it was kept after all.
 
     Call it when the result is published; may be called again after a crash: a source that is gone is settled.
-    A sidecar goes the same way. A file added by its absolute path is always kept.
+    A sidecar goes the same way, unless another source has it too. A file added by its absolute path is always kept.
+
+    batch: all jobs of this version of the source; the last of them that is published settles it
     """
     if folder.originals == "keep" or job.path.startswith(b"/"):
         return ""
     try:
         if not is_published(folder.outbox, publication):
             return f"{job.name}: original kept: {printable(publication.name)} is not in the outbox as it was published"
+        if others := [other for other in batch if other.id != job.id and not _has_ended_well(other, folder)]:
+            return f"{job.name}: original kept: {_waiting_for(others)}"
         with opened_folder(folder.inbox) as inbox:
             return _settle(job, folder, inbox, beat)
     except (OSError, Unavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         return f"{job.name}: original kept: {reason}; {folder.originals} it by hand"
+
+
+def _has_ended_well(job: Job, folder: Folder) -> bool:
+    """Tell whether the source is not needed for `job` any more: its result is out, or that of an equal one is or was.
+
+    One that is publishing counts as soon as its result is in the outbox: of two that look at each other at the same
+    time one at least sees that of the other, and both may settle.
+    """
+    if job.state is State.PUBLISHING:
+        publication = recorded(job)
+        return publication is not None and is_published(folder.outbox, publication)
+    return job.state is State.DONE or (job.state is State.SKIPPED and not job.attempts)
+
+
+def _waiting_for(jobs: Sequence[Job]) -> str:
+    named = ", ".join(f"{job.id} ({job.state})" for job in jobs[:FEW])
+    rest = f" and {len(jobs) - FEW} more" if len(jobs) > FEW else ""
+    return f"it waits for job{'s' if len(jobs) > 1 else ''} {named}{rest} of the same file"
 
 
 def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
@@ -63,19 +91,33 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
         found = _state(place_of_source, name)
         if found is None:
             return ""  # an earlier run got so far, or a person did it
-        sidecars = [name + ending for ending in ENDINGS if job.sidecar and look(place_of_source, name + ending)]
-        if why := _why_kept(job, found, [_state(place_of_source, sidecar) for sidecar in sidecars[:1]]):
+        beside = names_of(name, pipelines.KINDS[folder.pipeline]) if job.sidecar else []
+        sidecars = [sidecar for sidecar in beside if look(place_of_source, sidecar)]
+        if why := _why_kept(job, found, sidecars[:1], place_of_source):
             return f"{job.name}: original kept: {why}"
+        sidecars = _of_no_other(name, sidecars, place_of_source, folder)
         if folder.originals == "delete":
             for gone in (name, *sidecars):  # the source first: without it a sidecar means nothing
-                os.unlink(gone, dir_fd=place_of_source)
+                with suppress(FileNotFoundError):  # another job of the same file was faster
+                    os.unlink(gone, dir_fd=place_of_source)
         else:
             _move(place_of_source, name, sidecars, folder, job, beat)
         os.fsync(place_of_source)
     return ""
 
 
-def _why_kept(job: Job, found: Stat, sidecars: Sequence[Stat | None]) -> str:
+def _of_no_other(name: bytes, sidecars: Sequence[bytes], root: int, folder: Folder) -> list[bytes]:
+    """Return those of `sidecars` that no other source in the open folder `root` has: `cat.txt` may be of two images."""
+    rules = Rules(folder, Watch())
+    if not sidecars or not rules.kind.prompted:
+        return list(sidecars)
+    others = {os.fsencode(entry) for entry in os.listdir(root)} - {name}
+    sources = [other for other in others if not rules.sidecar(other) and not rules.file(other)]
+    theirs = {sidecar for other in sources for sidecar in names_of(other, rules.kind)}
+    return [sidecar for sidecar in sidecars if sidecar not in theirs]
+
+
+def _why_kept(job: Job, found: Stat, sidecars: Sequence[bytes], root: int) -> str:
     """Say why the source must stay, "" if it need not.
 
     The inode is not compared: servers hand out new ones, and size and mtime in nanoseconds tell versions apart.
@@ -84,7 +126,8 @@ def _why_kept(job: Job, found: Stat, sidecars: Sequence[Stat | None]) -> str:
         return "it is a link or folder, and only files are moved or deleted"
     if (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
         return "it changed while it was processed"
-    if any(sidecar and sidecar_signature(sidecar.signature) != job.sidecar for sidecar in sidecars):
+    seen = ((sidecar, _state(root, sidecar)) for sidecar in sidecars)
+    if any(stat and sidecar_signature(sidecar, stat.signature) != job.sidecar for sidecar, stat in seen):
         return "its sidecar changed while it was processed"
     return ""
 
@@ -105,7 +148,8 @@ def _move(source: int, name: bytes, sidecars: Sequence[bytes], folder: Folder, j
             raise Unavailable(f"{target}: its {OUTBOX} is missing; is the disk or share mounted?")
         # The sidecar first: after a crash in between the source is still there to say what is left to do.
         for old in (*sidecars, name):
-            _move_one(source, old, root, parents, draft=f"JOB-{job.id}.original", beat=beat)
+            if look(source, old) is not None:  # else another job of the same file was faster
+                _move_one(source, old, root, parents, draft=f"JOB-{job.id}.original", beat=beat)
 
 
 def _originals_folder(folder: Folder) -> Path:

@@ -75,11 +75,19 @@ def made_files(result: Path) -> list[Path]:
 
 
 def choose(
-    result: Path, outbox: Path, stem: bytes, *, conflict: Conflict, before: Publication | None = None, beat: Beat
+    result: Path,
+    outbox: Path,
+    stem: bytes,
+    *,
+    conflict: Conflict,
+    first: int = 1,
+    before: Publication | None = None,
+    beat: Beat,
 ) -> Publication:
     """Return the name that `result` is to have, `stem` or near it, with its size and SHA-256; of each of its files.
 
     stem:    path below the outbox without suffix, cleaned (`names.result_name`)
+    first:   the number that `stem` gets at the least; 1 for none
     before:  what an earlier attempt recorded; its names are kept if it was for this very result, which may be there
     Raises NameTaken if a name is taken and `conflict` is skip, Unavailable if outbox or result is not there.
     """
@@ -87,18 +95,21 @@ def choose(
     measured = [_measure(file, beat) for file in files]
     if before and [(file.size_bytes, file.sha256) for file in before.files] == measured:
         return before
-    names = free_names(outbox, stem, [file.suffix.encode() for file in files], conflict=conflict)
-    first, *others = (
+    names = free_names(outbox, stem, [file.suffix.encode() for file in files], conflict=conflict, first=first)
+    known_by, *others = (
         Publication(name=name, size_bytes=size, sha256=sha256)
         for name, (size, sha256) in zip(names, measured, strict=True)
     )
-    return replace(first, companions=tuple(others))
+    return replace(known_by, companions=tuple(others))
 
 
-def free_names(outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict: Conflict) -> list[bytes]:
+def free_names(
+    outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict: Conflict, first: int = 1
+) -> list[bytes]:
     """Return `stem` with each of `suffixes`, or `stem (2)` and so on if one is taken and `conflict` is number.
 
-    With `replace` taken names are kept, except those of folders. Raises NameTaken (skip) and Unavailable.
+    `first` is the number to begin with, 1 for none. With `replace` taken names are kept, except those of
+    folders. Raises NameTaken (skip) and Unavailable.
     """
     parents, own = split(stem)
     longest = max(suffixes, key=len)
@@ -111,9 +122,9 @@ def free_names(outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict
         _check_online(root, outbox)
         try:
             with folder_below(root, parents) as folder:
-                names = _free(folder, named, conflict)
+                names = _free(folder, named, first, conflict)
         except FileNotFoundError:
-            names = named(1)  # their folder is still to be made
+            names = named(first)  # their folder is still to be made
     return [b"/".join([*parents, name]) for name in names]
 
 
@@ -210,12 +221,12 @@ def _check_online(root: int, outbox: Path) -> None:
         raise Unavailable(f"{outbox}: outbox offline, its {OUTBOX} is missing; is the disk or share mounted?")
 
 
-def _free(folder: int, named: Callable[[int], list[bytes]], conflict: Conflict) -> list[bytes]:
-    """Return the first of the names `named(1)`, `named(2)`, ... that are free together."""
-    wanted = named(1)
+def _free(folder: int, named: Callable[[int], list[bytes]], first: int, conflict: Conflict) -> list[bytes]:
+    """Return the first of the names `named(first)`, `named(first + 1)`, ... that are free together."""
+    wanted = named(first)
     taken = {name: found for name in wanted if (found := look(folder, name))}
     if not taken or (conflict == "replace" and not any(stat.S_ISDIR(found.st_mode) for found in taken.values())):
         return wanted
     if conflict == "skip":
         raise NameTaken(f"{printable(next(iter(taken)))}: the outbox has a file of this name; conflict is skip")
-    return next(names for names in map(named, count(2)) if not any(look(folder, name) for name in names))
+    return next(names for names in map(named, count(first + 1)) if not any(look(folder, name) for name in names))

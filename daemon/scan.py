@@ -11,7 +11,7 @@ from pathlib import Path
 
 from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Signature, printable
-from darkroom.daemon.sidecar import owner_of
+from darkroom.daemon.sidecar import PROMPT, owner_of, stem_of
 
 OURS = ".darkroom-"  # begins the names of our own markers and drafts
 INNER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,12 +38,22 @@ def scan(root: int, inbox: Path, rules: Rules, *, max_depth: int, symlinks: bool
     """
     walk = _Walk(root, inbox, rules, max_depth, symlinks)
     walk.folder(root, b"", 0)
-    found = walk.found
+    if walk.found.sidecars:
+        walk.found.reasons |= _orphans(walk.found, rules)
+    return walk.found
+
+
+def _orphans(found: Listing, rules: Rules) -> dict[bytes, str]:
+    """Return the reason of each sidecar whose file is not there."""
+    stems = {stem_of(path) for path in found.files} if rules.kind.prompted else set()
+    reasons = {}
     for sidecar in found.sidecars:
-        owner = owner_of(sidecar)
-        if owner is not None and owner not in found.files:
-            found.reasons[sidecar] = f"sidecar without its file {printable(owner)}"
-    return found
+        owner, stem = owner_of(sidecar), stem_of(sidecar)
+        if owner not in found.files and stem not in stems:
+            named = stem + b".*" if owner is None or rules.file(owner) else owner
+            kind = "prompt" if sidecar.endswith(PROMPT) else "sidecar"
+            reasons[sidecar] = f"{kind} without its file {printable(named)}"
+    return reasons
 
 
 class _Walk:
@@ -98,8 +108,7 @@ class _Walk:
     def _file(self, entry: os.DirEntry[str], path: bytes) -> None:
         if entry.name.startswith(OURS):
             return
-        owner = owner_of(path)
-        is_sidecar = owner is not None and not self._rules.file(owner)
+        is_sidecar = self._rules.sidecar(path)
         if not is_sidecar and (reason := self._rules.file(path)):
             self.found.reasons[path] = reason
             return

@@ -65,3 +65,12 @@ def jobs_events_holds(db: Database) -> None:
 def companions(db: Database) -> None:
     """The other files of a result that is several: JSON, a list of [path, size, SHA-256]."""
     db.execute("ALTER TABLE jobs ADD COLUMN companions TEXT NOT NULL DEFAULT '[]'")
+
+
+@migrations()
+def takes(db: Database) -> None:
+    """Several jobs of one file, each with its place in the list, from 0; and the option that a held job waits for."""
+    db.execute("ALTER TABLE jobs ADD COLUMN take INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE jobs ADD COLUMN lacks TEXT NOT NULL DEFAULT ''")
+    db.execute("DROP INDEX one_live_job_a_path")
+    db.execute(f"CREATE UNIQUE INDEX one_live_job_a_take ON jobs (folder, path, take) WHERE state IN {LIVE_STATES}")

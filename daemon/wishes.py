@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.content import fingerprint
 from darkroom.daemon.filesystem import (
@@ -22,11 +23,10 @@ from darkroom.daemon.filesystem import (
     parse_mounts,
 )
 from darkroom.daemon.ignore import Rules
-from darkroom.daemon.intake import GONE
-from darkroom.daemon.job import Job, NewJob, printable
+from darkroom.daemon.job import GONE_NS, Job, NewJob, printable
 from darkroom.daemon.journal import EVERYTHING, Journal
 from darkroom.daemon.plain_yaml import read_yaml
-from darkroom.daemon.sidecar import ENDINGS, fault_in, read_sidecar, sidecar_signature
+from darkroom.daemon.sidecar import Takes, fault_in, lack_of, read_sidecar, sidecar_beside, sidecar_signature
 from darkroom.daemon.states import ENDS, IllegalMove, State
 from darkroom.pipelines.errors import Rejected
 
@@ -51,7 +51,10 @@ def hold(journal: Journal, job: Job, reason: str, *, now: float) -> str:
 
 
 def release(journal: Journal, job: Job, *, now: float) -> str:
-    """Queue the held `job`, also one held as the duplicate of another. Raises IllegalMove."""
+    """Queue the held `job`, also one held as the duplicate of another. Raises IllegalMove; one may lack an option."""
+    if job.state is State.HELD and job.lacks:
+        remedy = f"it is queued by itself once that, or the folder's options, have its {job.lacks}"
+        raise IllegalMove(f"job {job.id} {job.name}: is {job.reason}; {remedy}")
     journal.move(job.id, State.QUEUED, "released", now=now, expected={State.HELD}, twin=None)
     return f"job {job.id} {job.name}: queued"
 
@@ -60,17 +63,17 @@ def retry(journal: Journal, job: Job, *, now: float) -> str:
     """Queue the ended `job` again. Raises IllegalMove, also if its file has changed or gone since."""
     if job.state not in ENDS:
         raise IllegalMove(f"job {job.id} is {job.state}: there is nothing to try again yet")
-    if job.mtime_ns == GONE["mtime_ns"]:
+    if job.mtime_ns == GONE_NS:
         raise IllegalMove(f"job {job.id}: its file has changed or gone; what lies in the inbox gets a job of its own")
     journal.retry(job.id, now=now)
     return f"job {job.id} {job.name}: queued again"
 
 
 def faulty(journal: Journal, folder: str | None) -> list[Job]:
-    """Return the jobs that ended failed or quarantined and whose file has no newer job, by number."""
+    """Return the jobs that ended failed or quarantined and whose file has no newer jobs, by number."""
     jobs = journal.jobs(states=FAULTY, folder=folder)
     newest = {name: journal.known(name) for name in {job.folder for job in jobs}}
-    return [job for job in jobs if newest[job.folder][job.path].job == job.id]
+    return [job for job in jobs if newest[job.folder][job.path].batch == job.batch]
 
 
 def hold_folder(journal: Journal, scope: str, reason: str, *, now: float) -> str:
@@ -90,26 +93,30 @@ def release_folder(journal: Journal, scope: str) -> str:
 def add(
     journal: Journal, folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any], *, now: float
 ) -> list[str]:
-    """Queue `file`, wherever it lies, for `folder`, and say so in lines: the second is a warning.
+    """Queue `file`, wherever it lies, for `folder`, and say so in lines, some of them warnings.
 
-    A file that is a duplicate is queued all the same: somebody asked for it by name.
+    A file that is a duplicate is queued all the same: somebody asked for it by name. A list in its sidecar makes as
+    many jobs of it.
 
     options: of the pipeline; they go before those of the file's sidecar, which go before the folder's
     Raises Rejected with the reason if it cannot be queued, OSError if it cannot be read.
     """
-    new = arrival(folder, watch, file, options)
-    twin = journal.same_content(new.content, folder.name, new.options)
-    if not (numbers := journal.enqueue([new], now)):
-        before = journal.known(folder.name)[new.path]
-        raise Rejected(f"{printable(new.path)}: is {before.state} already, as job {before.job}; cancel that job first")
-    lines = [f"job {numbers[0]} {printable(new.path)}: queued in {folder.name}"]
-    if twin is not None:
-        lines.append(f"its content is that of job {twin.id} ({twin.name}), which is {twin.state}")
+    takes = arrival(folder, watch, file, options)
+    twins = [journal.same_content(new.content, folder.name, new.options) for new in takes]
+    path = takes[0].path
+    if not (numbers := journal.enqueue(takes, now)):
+        live = ", ".join(f"{state} as job {job}" for job, state in journal.known(folder.name)[path].live)
+        raise Rejected(f"{printable(path)}: is on its way already, {live}; cancel that first")
+    lines = []
+    for number, twin in zip(numbers, twins, strict=True):
+        lines.append(f"job {number} {printable(path)}: queued in {folder.name}")
+        if twin is not None:
+            lines.append(f"its content is that of job {twin.id} ({twin.name}), which is {twin.state}")
     return lines
 
 
-def arrival(folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any]) -> NewJob:
-    """Return the job that `file` would be, by the rules of the inbox but its patience. Raises Rejected, OSError."""
+def arrival(folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any]) -> list[NewJob]:
+    """Return the jobs that `file` would be, by the rules of the inbox but its patience. Raises Rejected, OSError."""
     real = Path(os.path.realpath(file))
     inside = real.is_relative_to(folder.inbox)
     path = os.fsencode(real.relative_to(folder.inbox) if inside else real)
@@ -124,20 +131,24 @@ def arrival(folder: Folder, watch: Watch, file: Path, options: Mapping[str, Any]
             if held_by_writer(handle):
                 raise Rejected(f"{name}: another program is writing it; add it when it is complete")
             content = fingerprint(handle, found.size_bytes)
-        sidecar, signature = _sidecar(real, root, kind)
-    chosen = {**sidecar, **options}
-    if fault := fault_in(chosen, folder):
-        raise Rejected(f"{name}: {fault}")
-    return NewJob(
-        folder=folder.name,
-        pipeline=folder.pipeline,
-        path=path,
-        signature=found.signature,
-        sidecar=signature,
-        content=content,
-        options=chosen,
-        priority=folder.priority,
-    )
+        takes, signature = _sidecar(real, root, kind, folder)
+    chosen = [{**take, **options} for take in takes]
+    for each in chosen:
+        _check_options(name, each, folder)
+    return [
+        NewJob(
+            folder=folder.name,
+            pipeline=folder.pipeline,
+            path=path,
+            signature=found.signature,
+            take=take,
+            sidecar=signature,
+            content=content,
+            options=each,
+            priority=folder.priority,
+        )
+        for take, each in enumerate(chosen)
+    ]
 
 
 def read_setting(text: str) -> tuple[str, Any]:
@@ -158,17 +169,24 @@ def _check_file(name: str, found: Stat) -> None:
         raise Rejected(f"{name}: empty; add it when it is complete")
 
 
-def _sidecar(file: Path, root: int, kind: str) -> tuple[dict[str, Any], str]:
-    """Return the options in the sidecar of `file` and its signature; none and "" without one."""
-    for ending in ENDINGS:
-        beside = file.with_name(file.name + os.fsdecode(ending))
-        if beside.exists():
-            found = fresh_stat(os.fsencode(beside.name), root, kind)
-            try:
-                return read_sidecar(beside), sidecar_signature(found.signature)
-            except ValueError as error:
-                raise Rejected(f"{printable(os.fsencode(beside.name))}: {error}") from error
-    return {}, ""
+def _check_options(name: str, options: Mapping[str, Any], folder: Folder) -> None:
+    if fault := fault_in(options, folder):
+        raise Rejected(f"{name}: {fault}")
+    if lacking := lack_of(options, folder):
+        raise Rejected(f"{name}: has no {lacking}; write it in its sidecar, or say --set {lacking}=...")
+
+
+def _sidecar(file: Path, root: int, kind: str, folder: Folder) -> tuple[Takes, str]:
+    """Return what the sidecar of `file` says and its signature; without one a single job's options, none, and ""."""
+    beside = sidecar_beside(file, pipelines.KINDS[folder.pipeline])
+    if beside is None:
+        return ({},), ""
+    name = os.fsencode(beside.name)
+    found = fresh_stat(name, root, kind)
+    try:
+        return read_sidecar(beside, folder), sidecar_signature(name, found.signature)
+    except ValueError as error:
+        raise Rejected(f"{printable(name)}: {error}") from error
 
 
 def _words(scope: str) -> str:

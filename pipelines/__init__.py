@@ -26,6 +26,7 @@ class Kind:
     suffixes: frozenset[str]  # of the sources it takes, lower case, with the dot
     extra: str = ""  # of the package, which brings what it imports
     crashes: int = 2  # of the worker in a row at one segment: then the file is taken for poison
+    prompted: str = ""  # the option that says what to make of a source, and without which its job waits
 
 
 KINDS = {

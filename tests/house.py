@@ -19,6 +19,8 @@ PATIENCE_S = 120
 class House:
     """A configuration with one folder, its daemon, and what is in its inbox and outbox."""
 
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "darkroom")
+
     def __init__(self, root: Path, worker: dict[str, object] | None = None, **folder: object) -> None:
         self.root = root
         self.inbox, self.outbox, self.state = root / "inbox", root / "outbox", root / "state"
@@ -38,14 +40,14 @@ class House:
 
     def start(self, *arguments: str) -> None:
         """Start the daemon; `--drain` is one of its arguments."""
-        command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.config), "run", *arguments]
+        command = [*self.program, "--config", str(self.config), "run", *arguments]
         self._daemon = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
         self._reader = threading.Thread(target=self._read, args=(self._daemon,), daemon=True)
         self._reader.start()
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one `darkroom` command on this house."""
-        command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.config), *arguments]
+        command = [*self.program, "--config", str(self.config), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     def drain(self) -> int:

@@ -1,20 +1,23 @@
-"""Three small pipelines with the awkward traits of the real ones, quick enough to be killed at every step.
+"""Small pipelines with the awkward traits of the real ones, quick enough to be killed at every step.
 
 `Blur` is like upscale: segments are independent, each replays a lead-in to fill the model's memory.
 `Settle` is like animate: segments are steps of a solver that has a memory, which its parts carry on.
 `Read` is like ocr: a page is a segment, the result is the pages joined.
+`Paint` is like animate seen from the daemon: it needs a prompt. `studio.py` runs a whole daemon with it.
 """
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
+from darkroom.pipelines import Kind
 from darkroom.pipelines.base import BUNDLE, Plan, Process, Segment, Site, Tick, split
 from darkroom.pipelines.errors import Rejected, Unavailable
 
@@ -172,6 +175,67 @@ class Read(Toy):
             out.mkdir()
             self._write(out / "1.json", b"[" + b",".join(part.read_bytes() for part in parts) + b"]")
         self._write(out / "0.txt" if self.bundle else out, "\f".join(pages).encode())
+
+
+class PaintOptions(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str | None = None
+    strokes: int = Field(2, ge=1, le=100)
+    after: str | None = None  # the path of a file that must be there before work begins
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaintPlan(ToyPlan):
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paint(Toy):
+    """Writes its prompt once a stroke."""
+
+    options: PaintOptions
+    site: Site
+
+    def plan(self, facts: Path) -> PaintPlan:
+        assert self.options.prompt, "a job without its prompt is not to be run"
+        return PaintPlan(
+            unit="step",
+            segments=split(self.options.strokes, 1),
+            part_suffix=".part.txt",
+            result_suffix=".out",
+            source=str(facts),
+            digest=digest_of(facts),
+            settings=(self.options.strokes,),
+            prompt=self.options.prompt,
+        )
+
+    @contextmanager
+    def open(self, plan: PaintPlan) -> Iterator[Process]:
+        def process(segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
+            while self.options.after is not None and not Path(self.options.after).exists():
+                tick(segment.start)
+                time.sleep(0.02)
+            if self.options.broken:
+                raise ZeroDivisionError("a bug")
+            self._write(out, plan.prompt.encode() + b"\n")
+            tick(segment.stop)
+
+        yield process
+
+    def join(self, plan: PaintPlan, parts: Sequence[Path], out: Path) -> None:
+        self._write(out, b"".join(part.read_bytes() for part in parts))
+
+
+PAINT = Kind(
+    name="paint",
+    summary="a toy",
+    options="toys:PaintOptions",
+    pipeline="toys:Paint",
+    suffixes=frozenset({".jpg", ".png"}),
+    prompted="prompt",
+)
 
 
 class WarmOptions(BaseModel):

@@ -69,7 +69,7 @@ def test_all_faults_are_told_at_once_with_their_paths_and_the_nearest_keys(tmp_p
         "retention.at: String should match pattern '^([01]\\d|2[0-3]):[0-5]\\d$', got '25:00'",
         "retention.work.agee: unknown key; did you mean age?",
         "stat: unknown key; did you mean state?",
-        "folders.1.options.crf: Input should be less than or equal to 51, got 99",
+        "folders.1.options.crf: expected 0 to 51, got 99",
         "folders.1.options.scle: unknown key; did you mean scale?",
         "folders: the name 'two' is used 2 times; give each folder its own",
     ]

@@ -1,6 +1,6 @@
 """Faults of a validation, in lines for people."""
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -14,6 +14,7 @@ class Strict(BaseModel):
 
 class Lens(Strict):
     focus: int = Field(50, ge=8)
+    stop: float | None = Field(None, gt=0.5, le=32)
     name: str = ""
 
     @field_validator("name")
@@ -26,8 +27,11 @@ class Lens(Strict):
 
 class Camera(Strict):
     lens: Lens = Lens()
-    spare: list[Lens] = []
+    spare: list[Lens] | None = None
     film: str
+    speeds: list[Annotated[int, Field(ge=50, le=3200)]] = []
+    flash: Annotated[int, Field(ge=1, le=9)] | Literal["auto"] = "auto"
+    angle: float = Field(0, ge=-90, lt=90)
 
 
 def told(raw: dict[str, Any], below: str = "") -> list[str]:
@@ -43,6 +47,27 @@ def test_each_fault_has_a_line_with_its_key_and_the_value() -> None:
     assert told({"lens": {"focus": 3}}, below="options") == [
         "options.lens.focus: Input should be greater than or equal to 8, got 3",
         "options.film: Field required",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        ({"lens": {"stop": 0.5}}, "lens.stop: expected more than 0.5, at most 32, got 0.5"),
+        ({"spare": [{}, {"stop": 64}]}, "spare.1.stop: expected more than 0.5, at most 32, got 64"),
+        ({"speeds": [100, 25]}, "speeds.1: expected 50 to 3200, got 25"),
+        ({"angle": 90}, "angle: expected at least -90, less than 90, got 90"),
+        ({"lens": {"focus": 3}}, "lens.focus: Input should be greater than or equal to 8, got 3"),
+    ],
+)
+def test_a_value_out_of_its_range_is_told_the_whole_range(raw: dict[str, Any], line: str) -> None:
+    assert told({"film": "x"} | raw) == [line]
+
+
+def test_of_a_choice_each_possibility_is_told() -> None:
+    assert told({"film": "x", "flash": 10}) == [
+        "flash.constrained-int: expected 1 to 9, got 10",
+        "flash.literal['auto']: Input should be 'auto', got 10",
     ]
 
 

@@ -11,11 +11,11 @@ import pytest
 
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.filesystem import MOUNTINFO, as_stat
-from darkroom.daemon.inbox import MOST_ARRIVALS, Arrival, Inbox, Sighting
+from darkroom.daemon.inbox import MOST_JOBS, Arrival, Inbox, Sighting
 from darkroom.daemon.job import Known, NewJob
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.marker import INBOX, adopt
-from darkroom.daemon.states import ENDS, State
+from darkroom.daemon.states import ENDS, LIVE, State
 
 FRESH: Mapping[bytes, Known] = {}
 
@@ -46,8 +46,12 @@ def settled(inbox: Inbox, known: Mapping[bytes, Known] = FRESH, *, now: float = 
     return inbox.look(known, now + 60)
 
 
-def as_known(arrival: Arrival, state: State, job: int = 41) -> dict[bytes, Known]:
-    return {arrival.path: Known(job=job, state=state, signature=arrival.signature, sidecar=arrival.sidecar)}
+def as_known(arrival: Arrival, *states: State) -> dict[bytes, Known]:
+    """A file whose jobs, from number 41 on, are in `states`."""
+    jobs = enumerate(states, 41)
+    live = tuple((job, state) for job, state in jobs if state in LIVE)
+    known = Known(batch=41, state=states[-1], signature=arrival.signature, sidecar=arrival.sidecar, live=live)
+    return {arrival.path: known}
 
 
 def paths(sighting: Sighting) -> list[bytes]:
@@ -71,7 +75,7 @@ def test_a_file_arrives_once_it_has_been_still(inbox: Inbox) -> None:
         100,
         path.stat().st_ino,
     )
-    assert (arrival.sidecar, arrival.options, arrival.fault) == ("", {}, "")
+    assert (arrival.sidecar, arrival.takes, arrival.fault) == ("", ({},), "")
     assert arrival.content.startswith("100-")
     assert (third.waiting, third.files, third.folders, third.offline) == ({}, 1, 2, "")
 
@@ -328,7 +332,7 @@ def test_waiting_jobs_without_a_file_are_missing(inbox: Inbox) -> None:
 def test_a_file_added_by_hand_from_elsewhere_is_not_missing(inbox: Inbox) -> None:
     put(inbox, "a.mkv")
     (arrival,) = settled(inbox).arrivals
-    known = Known(job=1, state=State.QUEUED, signature=arrival.signature, sidecar="")
+    (known,) = as_known(arrival, State.QUEUED).values()
     assert inbox.look({b"/films/a.mkv": known}, 100.0).missing == ()
 
 
@@ -400,7 +404,7 @@ def test_a_sidecar_gives_the_options_of_its_file(inbox: Inbox) -> None:
     put(inbox, "d/a.mkv")
     put(inbox, "d/a.mkv.yaml", b"scale: 4\n")
     (arrival,) = settled(inbox).arrivals
-    assert (arrival.path, arrival.options, arrival.fault) == (b"d/a.mkv", {"scale": 4}, "")
+    assert (arrival.path, arrival.takes, arrival.fault) == (b"d/a.mkv", ({"scale": 4},), "")
     assert arrival.sidecar.startswith("9-")
 
 
@@ -408,7 +412,7 @@ def test_a_faulty_sidecar_comes_with_its_fault_and_no_options(inbox: Inbox) -> N
     put(inbox, "a\n.mkv")
     put(inbox, "a\n.mkv.yaml", b"scal: 4\nmodel: anime\n")
     (arrival,) = settled(inbox).arrivals
-    assert arrival.options == {}
+    assert arrival.takes == ({},)
     assert arrival.fault == "a\\n.mkv.yaml: scal: unknown key; did you mean scale?"
 
 
@@ -421,7 +425,7 @@ def test_a_file_waits_until_its_sidecar_is_still(inbox: Inbox) -> None:
     put(inbox, "a.mkv.yml", b"scale: 4 # no, better so")
     assert inbox.look(FRESH, 3.5).arrivals == ()
     (arrival,) = inbox.look(FRESH, 5.5).arrivals
-    assert arrival.options == {"scale": 4}
+    assert arrival.takes == ({"scale": 4},)
 
 
 def test_a_sidecar_that_comes_or_changes_makes_a_new_job_and_one_that_goes_does_not(inbox: Inbox) -> None:
@@ -433,7 +437,7 @@ def test_a_sidecar_that_comes_or_changes_makes_a_new_job_and_one_that_goes_does_
     assert settled(inbox, known, now=200).arrivals == ()
     sidecar.write_bytes(b"model: fast")
     (changed,) = settled(inbox, known, now=300).arrivals
-    assert changed.options == {"model": "fast"}
+    assert changed.takes == ({"model": "fast"},)
     sidecar.unlink()
     assert settled(inbox, as_known(changed, State.DONE), now=400).arrivals == ()
     (again,) = settled(inbox, as_known(changed, State.QUARANTINED), now=500).arrivals
@@ -675,10 +679,10 @@ class _Cached:
 
 
 def test_many_files_arrive_in_batches(inbox: Inbox) -> None:
-    for number in range(MOST_ARRIVALS + 20):
+    for number in range(MOST_JOBS + 20):
         put(inbox, f"{number:04}.mkv", b"%d" % number)
     first = settled(inbox)
-    assert len(first.arrivals) == MOST_ARRIVALS
+    assert len(first.arrivals) == MOST_JOBS
     assert first.waiting[b"0500.mkv"] == "ready: 500 others go first"
     assert first.next_look_s == 0
     known = {path: known for arrival in first.arrivals for path, known in as_known(arrival, State.QUEUED).items()}
@@ -707,4 +711,4 @@ def test_twenty_thousand_old_friends_are_listed_and_no_more(inbox: Inbox, monkey
 
 
 def known_at(path: Path) -> Known:
-    return Known(job=1, state=State.DONE, signature=as_stat(path.lstat()).signature, sidecar="")
+    return Known(batch=1, state=State.DONE, signature=as_stat(path.lstat()).signature, sidecar="")

@@ -26,7 +26,7 @@ def folder(**fields: Any) -> Folder:
 
 
 def arrival(path: bytes, content: str = "", **fields: Any) -> Arrival:
-    values: dict[str, Any] = {"sidecar": "", "options": {}, "fault": ""} | fields
+    values: dict[str, Any] = {"sidecar": "", "beside": None, "takes": ({},), "fault": ""} | fields
     signature = Signature(size_bytes=1, mtime_ns=2, inode=3)
     return Arrival(path=path, signature=signature, content=content or path.decode(), **values)
 
@@ -58,7 +58,7 @@ def run_to(journal: Journal, *steps: State) -> Job:
 
 def test_an_arrival_is_queued_as_its_folder_says(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    see(journal, arrival(b"a.mkv", options={"scale": 2}, sidecar="s"))
+    see(journal, arrival(b"a.mkv", takes=({"scale": 2},), sidecar="s"))
     job = jobs(journal)[b"a.mkv"]
     assert (job.state, job.priority, job.pipeline, job.options, job.sidecar) == (
         State.QUEUED,
@@ -127,8 +127,8 @@ def test_a_duplicate_with_other_options_is_another_job(journal: Journal) -> None
     see(
         journal,
         arrival(b"a", "same"),
-        arrival(b"b", "same", options={"scale": 4}),
-        arrival(b"c", "same", options={"scale": 4}),
+        arrival(b"b", "same", takes=({"scale": 4},)),
+        arrival(b"c", "same", takes=({"scale": 4},)),
     )
     assert states(journal) == {b"a": State.QUEUED, b"b": State.QUEUED, b"c": State.HELD}
     assert jobs(journal)[b"c"].twin == jobs(journal)[b"b"].id

@@ -70,7 +70,7 @@ def test_an_arrival_becomes_a_queued_job_with_its_event(journal: Journal) -> Non
 
 
 def test_many_arrivals_get_numbers_in_order(journal: Journal) -> None:
-    paths = [f"{number}.mkv".encode() for number in range(2500)]  # more than two batches
+    paths = [f"{number}.mkv".encode() for number in range(2500)]
     numbers = journal.enqueue([new(path) for path in paths], 1.0)
     assert numbers == sorted(numbers) and len(numbers) == 2500
     assert [journal.job(number).path for number in numbers[::500]] == paths[::500]
@@ -110,14 +110,15 @@ def test_a_path_comes_back_as_the_bytes_it_was(journal: Journal, name: bytes) ->
     assert list(journal.known("films")) == [name]
 
 
-def test_known_is_the_newest_job_of_each_path(journal: Journal) -> None:
+def test_known_are_the_newest_jobs_of_each_path(journal: Journal) -> None:
     old = add(journal)
     bring(journal, old, State.DONE)
     newer = add(journal, signature=Signature(size_bytes=9, mtime_ns=8, inode=7), sidecar="x")
     add(journal, b"else", folder="clips")
     known = journal.known("films")
     assert set(known) == {b"a.mkv"}
-    assert (known[b"a.mkv"].job, known[b"a.mkv"].state, known[b"a.mkv"].sidecar) == (newer, State.QUEUED, "x")
+    assert (known[b"a.mkv"].batch, known[b"a.mkv"].state, known[b"a.mkv"].sidecar) == (newer, State.QUEUED, "x")
+    assert known[b"a.mkv"].live == ((newer, State.QUEUED),)
     assert known[b"a.mkv"].signature.size_bytes == 9
 
 

@@ -58,7 +58,7 @@ class Place:
             pipeline="upscale",
             path=path,
             signature=signature,
-            sidecar=sidecar_signature(side) if side else "",
+            sidecar=sidecar_signature(b"film.avi.yaml", side) if side else "",
         )
         [number] = self.journal.enqueue([new], now=0)
         return self.journal.move(number, State.CANCELLED, "so that the path can be used again", now=0)

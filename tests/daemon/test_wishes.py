@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toys
 
+from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.content import fingerprint
 from darkroom.daemon.ignore import Rules
@@ -125,6 +127,17 @@ def test_a_released_duplicate_waits_for_its_twin_no_longer(journal: Journal) -> 
     assert journal.freed_twins() == []
 
 
+def test_a_job_that_waits_for_its_prompt_is_not_released_and_says_what_it_waits_for(journal: Journal) -> None:
+    job = queued(journal, b"cat.jpg", state=State.HELD, lacks="prompt", reason="waiting for cat.txt or cat.yaml")
+    with pytest.raises(
+        IllegalMove, match=r"job 1 cat\.jpg: is waiting for cat\.txt or cat\.yaml; it is queued by itself"
+    ):
+        release(journal, job, now=NOW)
+    assert journal.job(job.id).state is State.HELD
+    cancel(journal, job, now=NOW)
+    assert (journal.job(job.id).state, journal.job(job.id).lacks) == (State.CANCELLED, "")
+
+
 def test_only_a_held_job_can_be_released(journal: Journal) -> None:
     with pytest.raises(IllegalMove, match="is done"):
         release(journal, ended_done(journal), now=NOW)
@@ -172,6 +185,30 @@ def test_faulty_are_the_newest_jobs_of_their_files_that_failed_or_were_refused(j
     ended(journal, State.CANCELLED, b"c.mkv")
     assert [job.id for job in faulty(journal, None)] == [newer.id, failed.id]
     assert faulty(journal, "another") == []
+
+
+def test_of_a_batch_all_faulty_jobs_are_tried_again_and_of_an_older_one_none(journal: Journal) -> None:
+    signature = Signature(size_bytes=1, mtime_ns=2, inode=3)
+
+    def batch(*ends: State) -> list[int]:
+        new = [
+            NewJob(folder="films", pipeline="upscale", path=b"a.mkv", signature=signature, take=take)
+            for take in range(len(ends))
+        ]
+        numbers = journal.enqueue(new, NOW)
+        for number, end in zip(numbers, ends, strict=True):
+            journal.claim(["films"], now=NOW, uptime=1.0, boot="b")
+            journal.move(number, end, "as it went", now=NOW)
+        return numbers
+
+    batch(State.FAILED, State.FAILED)
+    first, _, third = batch(State.FAILED, State.CANCELLED, State.QUARANTINED)
+    assert [job.id for job in faulty(journal, None)] == [first, third]
+    for job in faulty(journal, None):
+        retry(journal, job, now=NOW)
+    assert [job.state for job in journal.jobs()].count(State.QUEUED) == 2
+    with pytest.raises(IllegalMove, match="a newer job has its file"):
+        retry(journal, journal.job(1), now=NOW)
 
 
 # -- folders ----------------------------------------------------------------------------------------------------------
@@ -236,20 +273,20 @@ def test_a_relative_path_and_a_link_are_followed_to_the_file(
     film(folder, "a.mkv")
     (tmp_path / "link.mkv").symlink_to(folder.inbox / "a.mkv")
     monkeypatch.chdir(tmp_path)
-    assert arrival(folder, Watch(), Path("in/a.mkv"), {}).path == b"a.mkv"
-    assert arrival(folder, Watch(), Path("link.mkv"), {}).path == b"a.mkv"
+    assert arrival(folder, Watch(), Path("in/a.mkv"), {})[0].path == b"a.mkv"
+    assert arrival(folder, Watch(), Path("link.mkv"), {})[0].path == b"a.mkv"
 
 
 def test_options_of_the_command_go_before_the_sidecars(folder: Folder) -> None:
     path = film(folder)
     path.with_name("a.mkv.yml").write_text("scale: 4\ncrf: 20\n")
-    assert arrival(folder, Watch(), path, {"scale": 2}).options == {"scale": 2, "crf": 20}
+    assert arrival(folder, Watch(), path, {"scale": 2})[0].options == {"scale": 2, "crf": 20}
 
 
 def test_a_file_that_is_on_its_way_is_not_added_twice_and_one_that_ended_is(journal: Journal, folder: Folder) -> None:
     path = film(folder)
     add(journal, folder, Watch(), path, {}, now=NOW)
-    with pytest.raises(Rejected, match=r"a\.mkv: is queued already, as job 1"):
+    with pytest.raises(Rejected, match=r"a\.mkv: is on its way already, queued as job 1; cancel that first"):
         add(journal, folder, Watch(), path, {}, now=NOW)
     journal.move(1, State.CANCELLED, "", now=NOW)
     add(journal, folder, Watch(), path, {}, now=NOW)
@@ -301,8 +338,40 @@ def test_a_faulty_option_is_refused_whether_from_the_command_or_a_sidecar(folder
     with pytest.raises(Rejected, match=r"a\.mkv: scal: unknown key; did you mean scale\?"):
         arrival(folder, Watch(), path, {"scal": 2})
     path.with_name("a.mkv.yaml").write_text("- no\n- options\n")
-    with pytest.raises(Rejected, match=r"a\.mkv\.yaml: expected options"):
+    with pytest.raises(Rejected, match=r"a\.mkv\.yaml: entry 1: expected options .* entry 2: expected options"):
         arrival(folder, Watch(), path, {})
+
+
+@pytest.fixture
+def art(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    (tmp_path / "art").mkdir()
+    settings = {"name": "art", "pipeline": "paint", "inbox": tmp_path / "art", "outbox": tmp_path / "out"}
+    return Folder.model_validate(settings)
+
+
+def test_an_image_is_added_with_the_prompt_beside_it_or_of_the_command_and_refused_without(
+    journal: Journal, art: Folder
+) -> None:
+    image = film(art, "cat.jpg")
+    with pytest.raises(Rejected, match=r"cat\.jpg: has no prompt; write it in its sidecar, or say --set prompt=\.\.\."):
+        add(journal, art, Watch(), image, {}, now=NOW)
+    assert arrival(art, Watch(), image, {"prompt": "one"})[0].options == {"prompt": "one"}
+    image.with_name("cat.txt").write_text("two")
+    add(journal, art, Watch(), image, {}, now=NOW)
+    assert (journal.job(1).options, journal.job(1).state) == ({"prompt": "two"}, State.QUEUED)
+
+
+def test_a_list_beside_a_file_is_added_as_so_many_jobs_all_or_none(journal: Journal, art: Folder) -> None:
+    image = film(art, "cat.jpg")
+    image.with_name("cat.yaml").write_text("[{prompt: one}, {prompt: two}]")
+    lines = add(journal, art, Watch(), image, {"strokes": 5}, now=NOW)
+    assert lines == ["job 1 cat.jpg: queued in art", "job 2 cat.jpg: queued in art"]
+    assert [job.options for job in journal.jobs()] == [{"prompt": "one", "strokes": 5}, {"prompt": "two", "strokes": 5}]
+    journal.move(1, State.CANCELLED, "", now=NOW)
+    with pytest.raises(Rejected, match=r"cat\.jpg: is on its way already, queued as job 2; cancel that first"):
+        add(journal, art, Watch(), image, {}, now=NOW)
+    assert len(journal.jobs()) == 2
 
 
 @pytest.mark.parametrize(
