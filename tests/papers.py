@@ -108,6 +108,15 @@ def clean(text: str, *, size: int = 30, name: str = "serif") -> Paper:
     return Paper(image=image, text=text)
 
 
+def printed(text: str, points: float, name: str = "serif", dpi: float = 200) -> Paper:
+    """Give `text` in letters of a size in points, on a page that has room for it."""
+    size = round(points * dpi / 72)
+    width = max(font(name, size).getlength(line) for line in text.splitlines())
+    image = blank(round(width) + 4 * size, round(1.4 * size) * len(text.splitlines()) + 4 * size)
+    write(image, text, at=(2 * size, 2 * size), size=size, name=name)
+    return Paper(image=image, text=text, dpi=dpi)
+
+
 def downwards(text: str, *, size: int = 36, name: str = "song") -> Paper:
     """Give a Chinese page written in columns from the right."""
     lines = text.splitlines()
@@ -162,6 +171,24 @@ def two_columns() -> Paper:
     write(image, left, at=(80, 160), size=28)
     write(image, right, at=(660, 160), size=28)
     return Paper(image=image, text="\n".join(("A Short History of Two Trades", left, right)))
+
+
+def brochure() -> Paper:
+    """Give a page of all sorts: a title, points across the page, two narrow-set columns, and more across below them."""
+    image = blank(1240, 1140)
+    title, heading = "The Harbour Almanac", "For Those Who Stay Longer"
+    write(image, title, at=(380, 50), size=48, name="bold")
+    points = "\n".join(f"• {line}" for line in ITALIAN.splitlines()[:5])
+    below = write(image, points, at=(90, 130), size=32)
+    left, right = folded(GERMAN, 38), folded(ENGLISH, 38)
+    left = "\n".join(left.splitlines()[:11])
+    right = "\n".join(right.splitlines()[:10])
+    end = write(image, left, at=(90, below + 40), size=27)
+    write(image, right, at=(624, below + 40), size=27)
+    across = "\n".join(ENGLISH.splitlines()[:4])
+    below = write(image, heading, at=(90, end + 30), size=32, name="bold")
+    write(image, across, at=(90, below), size=32)
+    return Paper(image=image, text="\n".join((title, points, left, right, heading, across)))
 
 
 def folded(text: str, width: int) -> str:
