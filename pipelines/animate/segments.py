@@ -13,7 +13,7 @@ from torch import Tensor
 
 from darkroom.pipelines.animate.components import Components, load
 from darkroom.pipelines.animate.decode import decode
-from darkroom.pipelines.animate.denoise import denoise, guided, listening
+from darkroom.pipelines.animate.denoise import Predict, denoise, guided, listening
 from darkroom.pipelines.animate.encode import Conditions, encode_image, encode_picture, encode_text
 from darkroom.pipelines.animate.fit import fitted, load_image
 from darkroom.pipelines.animate.options import Options
@@ -32,11 +32,11 @@ PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 def made_by(plan: AnimatePlan, site: Site, options: Options) -> Iterator[Process]:
     """Yield what makes the parts of `plan` on the site's device. Raises Unavailable."""
     components = load(find(site.models, plan.model), PRECISIONS[plan.profile.precision])
-    yield _Segments(plan, components, torch.device(site.device), options.time_limit_s)
+    yield Segments(plan, components, torch.device(site.device), options.time_limit_s)
 
 
 @dataclass
-class _Segments:
+class Segments:
     """Makes one part after another; a model is on the device while it is needed."""
 
     plan: AnimatePlan
@@ -47,18 +47,42 @@ class _Segments:
 
     def __call__(self, segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
         """Write the part of `segment`. Raises Unavailable, Stopped, and Rejected past the time limit."""
+        write_part(out, self.made(segment, previous, tick))
+        tick(segment.stop)
+
+    def made(self, segment: Segment, previous: Path | None, tick: Tick) -> Part:
+        """Give the part of `segment`. Raises as writing it does."""
         plan = self.plan
         listen = self._listening(tick, segment.start)
         if previous is None:
-            part = self._encoded(listen)
-        elif segment == plan.decoding:
-            part = self._decoded(read_part(previous, "denoised", plan.steps), listen)
-        else:
-            before = segment.start - 1
-            stage: Stage = "denoised" if before else "encoded"
-            part = self._denoised(read_part(previous, stage, before), segment, tick)
-        write_part(out, part)
-        tick(segment.stop)
+            return self._encoded(listen)
+        if segment == plan.decoding:
+            frames = self.frames(read_part(previous, "denoised", plan.steps).tensors[LATENTS], listen)
+            return Part(stage="decoded", step=plan.steps, tensors={FRAMES: frames})
+        before = segment.start - 1
+        stage: Stage = "denoised" if before else "encoded"
+        return self._denoised(read_part(previous, stage, before), segment, tick)
+
+    # -- what several devices do in another way --------------------------------------------------------------------
+
+    def text_encoder(self) -> Any:
+        """Give the text encoder where it is to run."""
+        return self.components.text_encoder.to(self.device if self.plan.profile.text_on_device else "cpu")
+
+    def transformer(self) -> Any:
+        """Give the transformer where it is to run."""
+        return self.components.transformer.to(self.device)
+
+    def prediction(self, transformer: Any, conditions: Conditions) -> Predict:
+        """Give what a step asks for its velocity."""
+        return guided(transformer, conditions, self.plan.guidance)
+
+    def frames(self, latents: Tensor, listen: Callable[[], None]) -> Tensor:
+        """Give the video of `latents`, uint8 [T, H, W, 3]."""
+        vae = self.components.vae.to(self.device)
+        return decode(vae, latents, tiled=self.plan.profile.vae_tiled, listen=listen)
+
+    # -- the stages ------------------------------------------------------------------------------------------------
 
     def _encoded(self, listen: Callable[[], None]) -> Part:
         plan = self.plan
@@ -73,13 +97,13 @@ class _Segments:
         return Part(stage="encoded", step=0, tensors={**conditions.tensors, LATENTS: noise})
 
     def _denoised(self, part: Part, segment: Segment, tick: Tick) -> Part:
-        plan, transformer = self.plan, self.components.transformer.to(self.device)
+        plan, transformer = self.plan, self.transformer()
         solver = make_solver(plan.solver, plan.steps, plan.shift, self.device)
         if part.solver:
             kept = {name.removeprefix(OF_SOLVER): t for name, t in part.tensors.items() if name.startswith(OF_SOLVER)}
             restore(solver, kept, part.solver, self.device)
         conditions = Conditions.of(part.tensors)
-        predict = guided(transformer, conditions.to(self.device, transformer.dtype), plan.guidance)
+        predict = self.prediction(transformer, conditions.to(self.device, transformer.dtype))
         latents = part.tensors[LATENTS].to(self.device)
         done = [segment.start]
 
@@ -98,18 +122,12 @@ class _Segments:
             solver=plain,
         )
 
-    def _decoded(self, part: Part, listen: Callable[[], None]) -> Part:
-        vae = self.components.vae.to(self.device)
-        frames: Tensor = decode(vae, part.tensors[LATENTS], tiled=self.plan.profile.vae_tiled, listen=listen)
-        return Part(stage="decoded", step=self.plan.steps, tensors={FRAMES: frames})
-
     def _pipe(self) -> Any:
         """Give diffusers' pipeline of what reads: its parts are used, it is not called."""
         parts = self.components
-        text = parts.text_encoder.to(self.device if self.plan.profile.text_on_device else "cpu")
         return WanImageToVideoPipeline(
             tokenizer=parts.tokenizer,
-            text_encoder=text,
+            text_encoder=self.text_encoder(),
             vae=parts.vae.to(self.device),
             scheduler=None,
             image_processor=parts.image_processor,
