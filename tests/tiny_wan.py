@@ -14,7 +14,7 @@ from darkroom.pipelines.base import Site
 
 
 def tiny_components(seed: int = 0) -> Components:
-    """Give the parts in float32 and in memory; equal for equal seeds."""
+    """Give the components in float32 and in memory; equal for equal seeds."""
     return tiny.components(seed)
 
 

@@ -1,10 +1,10 @@
-"""The parts of Wan2.1 I2V, each loaded when it is first asked for and kept for the process"""
+"""The components of Wan2.1 I2V, each loaded when it is first asked for and kept for the process"""
 
 import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import diffusers.utils.logging
 import torch
@@ -25,13 +25,33 @@ from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+Loaded = TypeVar("Loaded")
+
 # What runs once for each job and is small is not worth a rounding error.
 EXACT = {"image_encoder": CLIPVisionModel, "vae": AutoencoderKLWan}
 LARGE = {"text_encoder": UMT5EncoderModel, "transformer": WanTransformer3DModel}
 
 
+class Lazily(Generic[Loaded]):
+    """An attribute that is loaded when it is first asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, there: "Components", owner: type) -> Loaded:
+        return there.get(self.name)  # type: ignore[no-any-return]
+
+
 class Components:
-    """The parts by name. None of them is moved to a device here: that is for who uses them to say."""
+    """The components by name. None of them is moved to a device here: that is for who uses them to say."""
+
+    tokenizer = Lazily[PreTrainedTokenizerBase]()
+    text_encoder = Lazily[UMT5EncoderModel]()
+    image_encoder = Lazily[CLIPVisionModel]()  # the layer before its last one is used
+    image_processor = Lazily[CLIPImageProcessorPil]()  # scales and normalizes an image for the image encoder
+    transformer = Lazily[WanTransformer3DModel]()
+    vae = Lazily[AutoencoderKLWan]()
+    scheduler = Lazily[Mapping[str, Any]]()  # what is written of it beside the weights
 
     def __init__(self, loaders: Mapping[str, Callable[[], Any]]) -> None:
         self._loaders = dict(loaders)
@@ -40,59 +60,25 @@ class Components:
     def __contains__(self, name: str) -> bool:
         return name in self._loaded
 
-    def release(self, name: str) -> None:
-        """Let go of the part `name`; it is loaded anew if it is asked for again."""
-        self._loaded.pop(name, None)
-
-    def _get(self, name: str) -> Any:
+    def get(self, name: str) -> Any:
+        """Give the component `name`, loaded now if it was not before. Raises Unavailable."""
         if name not in self._loaded:
             self._loaded[name] = self._loaders[name]()
         return self._loaded[name]
 
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        """Turns a prompt into the text encoder's numbers."""
-        return self._get("tokenizer")
-
-    @property
-    def text_encoder(self) -> UMT5EncoderModel:
-        """Reads the prompt."""
-        return self._get("text_encoder")
-
-    @property
-    def image_encoder(self) -> CLIPVisionModel:
-        """Sees the image; the layer before its last one is used."""
-        return self._get("image_encoder")
-
-    @property
-    def image_processor(self) -> CLIPImageProcessorPil:
-        """Scales and normalizes the image for the image encoder."""
-        return self._get("image_processor")
-
-    @property
-    def transformer(self) -> WanTransformer3DModel:
-        """Takes the noise away, step by step."""
-        return self._get("transformer")
-
-    @property
-    def vae(self) -> AutoencoderKLWan:
-        """Turns frames into latents and back."""
-        return self._get("vae")
-
-    @property
-    def scheduler(self) -> dict[str, Any]:
-        """What is written of the scheduler beside the weights."""
-        return dict(self._get("scheduler"))
+    def release(self, name: str) -> None:
+        """Let go of the component `name`; it is loaded anew if it is asked for again."""
+        self._loaded.pop(name, None)
 
 
 def load(weights: Weights, dtype: torch.dtype = torch.bfloat16) -> Components:
-    """Give the parts of `weights`, none of them read yet; kept for the process until others are asked for.
+    """Give the components of `weights`, none of them read yet; kept for the process until others are asked for.
 
     dtype:  of transformer and text encoder, but for what the library keeps in float32 (norms, the embedding of time,
             modulation). Image encoder and VAE are float32.
 
-    On first use a part whose file has its dtype stays in the file, memory-mapped, until its numbers are used or moved.
-    Using a part raises Unavailable if its files cannot be read or do not hold exactly what its configuration says.
+    A component whose file has its dtype stays in the file, memory-mapped, until its numbers are used or moved.
+    Using one raises Unavailable if its files cannot be read or do not hold exactly what its configuration says.
     """
     return kept(weights.folder, weights.sha256, dtype)
 

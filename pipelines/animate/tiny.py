@@ -74,12 +74,12 @@ TRANSFORMER: dict[str, Any] = {
 
 
 def components(seed: int = 0) -> Components:
-    """Give the parts in float32 and in memory, each made anew when it is first asked for; equal for equal seeds."""
+    """Give the components in float32 and in memory, each made when it is first asked for; equal for equal seeds."""
     makers = {
         "tokenizer": tokenizer,
         "text_encoder": lambda: filled(UMT5EncoderModel(TEXT), seed),
         "image_encoder": lambda: filled(CLIPVisionModel(VISION), seed),
-        "image_processor": image_processor,
+        "image_processor": preprocessing,
         "transformer": lambda: filled(WanTransformer3DModel(**TRANSFORMER), seed),
         "vae": lambda: filled(AutoencoderKLWan(**VAE), seed),
         "scheduler": lambda: dict(scheduler().config),
@@ -114,7 +114,7 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def image_processor() -> CLIPImageProcessorPil:
+def preprocessing() -> CLIPImageProcessorPil:
     """Give what scales and normalizes an image for the tiny image encoder."""
     return CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIDE}, crop_size={"height": IMAGE_SIDE, "width": IMAGE_SIDE}

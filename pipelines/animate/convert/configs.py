@@ -127,7 +127,7 @@ def write_config(folder: Path, model: Any, dtype: torch.dtype) -> None:
     model.config.save_pretrained(folder)
 
 
-def write_image_processor(folder: Path, side: int) -> None:
+def write_preprocessing(folder: Path, side: int) -> None:
     """Write how an image becomes what CLIP sees: `side` pixels square, in CLIP's own scale."""
     CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}).save_pretrained(
         folder

@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 from darkroom.pipelines.animate.convert import original
 from darkroom.pipelines.animate.convert.configs import (
     write_config,
-    write_image_processor,
     write_index,
+    write_preprocessing,
     write_scheduler,
 )
 from darkroom.pipelines.animate.convert.models import Model, models_of
@@ -101,7 +101,7 @@ def _write(
         (draft / component).mkdir()
     write_index(draft / INDEX, _copied_tokenizer(tokenizer, draft / "tokenizer"))
     write_scheduler(draft / "scheduler", resolution)
-    write_image_processor(draft / "image_processor", parts["image_encoder"].skeleton.config.image_size)
+    write_preprocessing(draft / "image_processor", parts["image_encoder"].skeleton.config.image_size)
     for component, model in parts.items():
         say(f"{component}: writing {model.size_bytes / 1e9:.1f} GB")
         for file in write_shards(draft / component, STEMS[component], model.targets):

@@ -14,8 +14,8 @@ from darkroom.pipelines.animate.convert.configs import (
     configured,
     skeleton,
     write_config,
-    write_image_processor,
     write_index,
+    write_preprocessing,
     write_scheduler,
 )
 from darkroom.pipelines.animate.layout import STEMS, Component
@@ -85,7 +85,7 @@ def test_a_configuration_that_was_written_describes_the_same_model(component: Co
 
 
 def test_the_image_processor_takes_the_side_of_the_model(tmp_path: Path) -> None:
-    write_image_processor(tmp_path, 224)
+    write_preprocessing(tmp_path, 224)
     found = CLIPImageProcessorPil.from_pretrained(tmp_path, local_files_only=True)
     assert (found.crop_size["height"], found.size["shortest_edge"]) == (224, 224)
 

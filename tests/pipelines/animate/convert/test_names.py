@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from darkroom.pipelines.animate import tiny, tiny_original
@@ -21,9 +22,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads: int, scale: float, bias: Tensor | None = None) -> Tensor:
-    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(-3, -2) for x in (q, k, v))
+    q, k, v = (rearrange(x, "... n (h d) -> ... h n d", h=heads) for x in (q, k, v))
     out: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
-    return out.transpose(-3, -2).flatten(-2)
+    return rearrange(out, "... h n d -> ... n (h d)")
 
 
 def bucket(distance: int, buckets: int, furthest: int) -> int:
