@@ -4,7 +4,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from transformers import AutoTokenizer
@@ -171,5 +171,7 @@ def _alone(place: Path) -> Iterator[None]:
             yield
         finally:
             shutil.rmtree(place / DRAFT, ignore_errors=True)
+            with suppress(OSError):  # it holds something, as it should
+                place.rmdir()
     finally:
         os.close(handle)
