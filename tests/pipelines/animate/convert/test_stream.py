@@ -55,7 +55,7 @@ def test_what_does_not_fit_is_split_and_the_index_names_the_file_of_each(tmp_pat
         assert torch.equal(load_file(tmp_path / file)[name], targets[name].tensor.bfloat16())
 
 
-@pytest.mark.parametrize("number", [float("nan"), float("inf"), 3.4e38])
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 3.4e38])
 def test_numbers_that_are_none_in_16_bits_are_refused(tmp_path: Path, number: float) -> None:
     with pytest.raises(Unavailable, match=r"x\.pth: a: holds numbers that are not finite"):
         write_safetensors(tmp_path / "x", {"a": target(torch.tensor([1.0, number]))})
