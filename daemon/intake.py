@@ -84,8 +84,11 @@ def _rounds(arrivals: Sequence[Arrival]) -> Iterator[list[Arrival]]:
         now, later, works = list[Arrival](), list[Arrival](), set[tuple[str, str]]()
         for arrival in arrivals:
             own = {_work(arrival, options) for options in arrival.takes}
-            (later if own & works else now).append(arrival)
-            works |= own - recorded
+            if own & works:
+                later.append(arrival)
+            else:
+                now.append(arrival)
+                works |= own - recorded
         yield now
         recorded |= works
         arrivals = later

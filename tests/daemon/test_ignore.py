@@ -1,7 +1,9 @@
 from typing import Any
 
 import pytest
+import toys
 
+from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.ignore import Rules
 
@@ -92,3 +94,19 @@ def test_patterns_match_names_with_newlines_and_broken_utf8() -> None:
     strict = rules(ignore=["*secret*"])
     assert strict.file(b"a\nsecret\xff\n.mkv") == "ignored: pattern *secret*"
     assert strict.file(b"a\n\xff.mkv") == ""
+
+
+def test_a_sidecar_is_named_like_a_file_that_would_be_taken() -> None:
+    assert rules().sidecar(b"d/a.mkv.yaml") and rules().sidecar(b"a.mp4.yml")
+    for name in (b"a.yaml", b"a.txt", b"a.mkv.txt", b".a.mkv.yaml", b"a.jpg.yaml", b"a.mkv"):
+        assert not rules().sidecar(name)
+
+
+def test_where_a_prompt_is_needed_the_stem_is_enough_for_a_sidecar_but_it_may_be_ignored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    art = rules(pipeline="paint", ignore=["*notes*"])
+    assert all(art.sidecar(name) for name in (b"d/cat.txt", b"cat.yaml", b"cat.yml", b"cat.jpg.yaml"))
+    for name in (b".cat.txt", b"cat.txt.part", b"notes.txt", b"cat.jpg", b"cat.jpg.md"):
+        assert not art.sidecar(name)

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import toys
 
+from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.filesystem import MOUNTINFO, as_stat
 from darkroom.daemon.inbox import MOST_JOBS, Arrival, Inbox, Sighting
@@ -456,6 +458,77 @@ def test_a_sidecar_without_its_file_is_told(inbox: Inbox) -> None:
     assert settled(inbox).waiting == {b"a.mkv.yaml": "sidecar without its file a.mkv"}
 
 
+# -- prompts and batches ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def art(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inbox:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    return inbox_at(tmp_path / "art", pipeline="paint")
+
+
+@pytest.mark.parametrize("names", [("cat.jpg", "cat.txt"), ("cat.txt", "cat.jpg")])
+def test_an_image_and_its_prompt_arrive_together_whichever_is_first_while_they_settle(
+    art: Inbox, names: tuple[str, str]
+) -> None:
+    put(art, names[0], b"a cat")
+    art.look(FRESH, 0.0)
+    put(art, names[1], b"a cat")
+    assert art.look(FRESH, 1.0).arrivals == ()
+    (arrival,) = art.look(FRESH, 3.0).arrivals
+    assert (arrival.path, arrival.beside, arrival.takes) == (b"cat.jpg", b"cat.txt", ({"prompt": "a cat"},))
+
+
+def test_an_image_without_its_prompt_arrives_and_is_replaced_when_the_prompt_comes(art: Inbox) -> None:
+    put(art, "cat.jpg")
+    (arrival,) = settled(art).arrivals
+    assert (arrival.beside, arrival.takes) == (None, ({},))
+    put(art, "cat.txt", b"a cat")
+    assert art.look(as_known(arrival, State.HELD), 100.0).replaced == (41,)
+
+
+def test_a_better_sidecar_takes_the_place_of_a_prompt_and_so_does_a_new_name(art: Inbox) -> None:
+    put(art, "cat.jpg")
+    prompt = put(art, "cat.yaml", b"a cat")
+    (faulty,) = settled(art).arrivals
+    assert faulty.fault == "cat.yaml: expected options such as `option: value`, got str"
+    prompt.rename(prompt.with_suffix(".txt"))
+    (said,) = settled(art, as_known(faulty, State.QUARANTINED), now=100).arrivals
+    assert said.takes == ({"prompt": "a cat"},)
+    put(art, "cat.jpg.yml", b"prompt: a dog")
+    (better,) = settled(art, as_known(said, State.DONE), now=200).arrivals
+    assert better.takes == ({"prompt": "a dog"},)
+
+
+def test_a_list_comes_with_its_file_as_so_many_takes(art: Inbox) -> None:
+    put(art, "cat.jpg")
+    put(art, "cat.yaml", b"[{prompt: one}, {prompt: two}]")
+    (arrival,) = settled(art).arrivals
+    assert arrival.takes == ({"prompt": "one"}, {"prompt": "two"})
+
+
+def test_of_a_batch_all_jobs_that_are_live_are_replaced_or_missing_but_those_that_publish(art: Inbox) -> None:
+    path = put(art, "cat.jpg")
+    (arrival,) = settled(art).arrivals
+    known = as_known(arrival, State.DONE, State.PUBLISHING, State.RUNNING, State.QUEUED, State.HELD)
+    assert art.look(known, 100.0).replaced == art.look(known, 100.0).missing == ()
+    path.write_bytes(b"another cat")
+    changed = art.look(known, 101.0)
+    assert changed.replaced == (43, 44, 45) and changed.arrivals == ()
+    assert changed.waiting == {b"cat.jpg": "changed: waiting for job 42 to end"}
+    path.unlink()
+    assert art.look(known, 102.0).missing == (44, 45)
+
+
+def test_the_jobs_of_one_look_are_counted_not_its_files(art: Inbox) -> None:
+    for number in range(4):
+        put(art, f"{number}.jpg", b"%d" % number)
+        put(art, f"{number}.yaml", b"- {}\n" * 200)
+    first = settled(art)
+    assert paths(first) == [b"0.jpg", b"1.jpg", b"2.jpg"]
+    assert first.waiting == {b"3.jpg": "ready: 500 others go first"}
+
+
 # -- links -----------------------------------------------------------------------------------------------------------
 
 
@@ -576,7 +649,8 @@ MAY_MOUNT = shutil.which("unshare") is not None and not subprocess.run(["unshare
 @pytest.mark.skipif(not MAY_MOUNT, reason="may not mount")
 def test_an_inbox_that_is_unmounted_is_offline(tmp_path: Path) -> None:
     command = ["unshare", "--mount", sys.executable, "-c", MOUNTS, str(tmp_path / "in")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    tests = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, env=tests)
     assert done.stdout.splitlines() == [
         "[b'a.mkv', b'nas/b.mkv']",
         "(41,)",

@@ -1,16 +1,22 @@
 import logging
-from collections.abc import Iterator
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import toys
 
-from darkroom.daemon.config import Folder
-from darkroom.daemon.inbox import Arrival, Sighting
+from darkroom import pipelines
+from darkroom.daemon.config import Folder, Watch
+from darkroom.daemon.inbox import Arrival, Inbox, Sighting
 from darkroom.daemon.intake import free_twins, take_in
 from darkroom.daemon.job import Job, Signature
 from darkroom.daemon.journal import Journal
-from darkroom.daemon.states import State
+from darkroom.daemon.marker import INBOX, adopt
+from darkroom.daemon.states import LIVE, State
 
 
 @pytest.fixture
@@ -151,6 +157,178 @@ def test_a_duplicate_cancelled_while_it_is_freed_stays_cancelled(
     assert states(journal)[b"b"] is State.CANCELLED
 
 
+# -- prompts and batches ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def art(monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    return folder(pipeline="paint")
+
+
+def takes(*prompts: str) -> tuple[dict[str, Any], ...]:
+    return tuple({"prompt": prompt} for prompt in prompts)
+
+
+def begun(journal: Journal) -> list[tuple[State, str]]:
+    return [(job.state, job.reason) for job in journal.jobs()]
+
+
+def test_a_job_without_its_prompt_is_held_and_says_what_it_waits_for(journal: Journal, art: Folder) -> None:
+    beside = {"takes": ({"strokes": 3},), "beside": b"d/dog.yaml"}
+    see(journal, arrival(b"d/cat.jpg"), arrival(b"d/dog.jpg", **beside), at=art)
+    reasons = ["waiting for cat.txt or cat.yaml", "waiting for `prompt` in dog.yaml"]
+    assert begun(journal) == [(State.HELD, reason) for reason in reasons]
+    assert {job.lacks for job in journal.jobs()} == {"prompt"}
+
+
+def test_a_prompt_that_the_folder_gets_frees_what_waited_for_one_but_not_what_a_person_holds(
+    journal: Journal, art: Folder
+) -> None:
+    for new in (arrival(b"a.jpg", "same"), arrival(b"b.jpg", "same"), arrival(b"c.jpg", takes=takes("c"))):
+        see(journal, new, at=art)
+    see(journal, arrival(b"d.jpg", takes=takes(" ")), at=art)
+    journal.move(3, State.HELD, "guests", now=1.0)
+    see(journal, at=art)
+    assert [state for state, _ in begun(journal)] == [State.HELD] * 4
+    see(journal, at=folder(pipeline="paint", options={"prompt": "sky"}))
+    assert begun(journal) == [
+        (State.QUEUED, "the folder's options have the prompt now"),
+        (State.HELD, "duplicate of job 1 (a.jpg), which is not done yet"),
+        (State.HELD, "guests"),
+        (State.HELD, "waiting for d.txt or d.yaml"),
+    ]
+    run_to(journal, State.PUBLISHING, State.DONE)
+    free_twins(journal, 2.0)
+    assert journal.job(2).state is State.SKIPPED
+
+
+def test_each_entry_of_a_list_is_a_job_in_order_with_what_each_lacks_or_repeats(journal: Journal, art: Folder) -> None:
+    entries = ({"prompt": "one"}, {}, {"prompt": "one"}, {"prompt": "two", "strokes": 1})
+    see(journal, arrival(b"cat.jpg", takes=entries, beside=b"cat.yaml", sidecar="s"), at=art)
+    assert begun(journal) == [
+        (State.QUEUED, ""),
+        (State.HELD, "waiting for `prompt` in cat.yaml"),
+        (State.SKIPPED, "entry 3 of its sidecar is equal to entry 1"),
+        (State.QUEUED, ""),
+    ]
+    assert [(job.take, job.options, job.batch) for job in journal.jobs()] == [
+        (take, options, 1) for take, options in enumerate(entries)
+    ]
+
+
+def test_equal_entries_are_all_made_where_duplicates_are(journal: Journal, art: Folder) -> None:
+    at = art.model_copy(update={"duplicates": "process"})
+    see(journal, arrival(b"cat.jpg", takes=takes("one", "one")), at=at)
+    assert [state for state, _ in begun(journal)] == [State.QUEUED] * 2
+
+
+def test_a_faulty_list_is_one_refused_job(journal: Journal, art: Folder) -> None:
+    see(journal, arrival(b"cat.jpg", fault="cat.yaml: entry 2: strokes: expected 1 to 100, got 0"), at=art)
+    assert begun(journal) == [(State.QUARANTINED, "cat.yaml: entry 2: strokes: expected 1 to 100, got 0")]
+
+
+def test_of_equal_files_with_lists_each_entry_is_done_once(journal: Journal, art: Folder) -> None:
+    lists = {b"a.jpg": ("one", "two"), b"b.jpg": ("two", "three"), b"c.jpg": ("three", "one"), b"d.jpg": ("two",)}
+    see(journal, *(arrival(path, "same", takes=takes(*prompts)) for path, prompts in lists.items()), at=art)
+    queued = [job.options["prompt"] for job in journal.jobs() if job.state is State.QUEUED]
+    assert sorted(queued) == ["one", "three", "two"]
+    assert {job.state for job in journal.jobs() if job.twin} == {State.HELD} and len(journal.jobs()) == 7
+
+
+def test_as_many_equal_files_as_there_are_take_two_transactions(journal: Journal) -> None:
+    commits: list[str] = []
+    journal._sql.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+    see(journal, *(arrival(b"%d" % number, "same") for number in range(50)))
+    assert len(commits) == 2 and len(journal.jobs()) == 50
+
+
+class Gallery:
+    """An inbox with an image and what is said of it, looked at until nothing is left to settle."""
+
+    def __init__(self, root: Path, at: Folder) -> None:
+        self.at = at.model_copy(update={"inbox": root / "in"})
+        self.journal = root / "journal.db"
+        adopt(self.at.inbox, INBOX)
+        self.say("cat.jpg", "image")
+
+    def say(self, name: str, text: str) -> None:
+        (self.at.inbox / name).write_text(text)
+
+    def live(self) -> list[str]:
+        """Look until nothing changes, and return what is live then: its prompt, or its state if it has none."""
+        inbox = Inbox(self.at, Watch(), adopt(self.at.inbox, INBOX))
+        with Journal(self.journal) as journal:
+            journal._sql.execute("PRAGMA synchronous = OFF")
+            for look in range(5):
+                take_in(journal, self.at, inbox.look(journal.known("films"), look * 60.0), 1.0)
+            jobs = [job for job in journal.jobs() if job.state in LIVE]
+        return [job.options.get("prompt", job.state) for job in jobs]
+
+
+def killed_at(statement: int, work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Run `work` in a child that is killed before a statement of its journal; tell whether it came so far."""
+    child = os.fork()
+    if not child:
+        left = iter(range(statement))
+
+        def count(_: str) -> None:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        prepare = Journal._prepare
+        monkeypatch.setattr(Journal, "_prepare", lambda one: (prepare(one), one._sql.set_trace_callback(count)))
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+BATCH = ("cat.yaml", "[{prompt: one}, {prompt: two}, {prompt: three}]")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "live"),
+    [
+        (None, BATCH, ["one", "two", "three"]),
+        (("dog.txt", "no matter"), ("cat.txt", "one"), ["one"]),
+        (BATCH, ("cat.yaml", "[{prompt: two}, {prompt: four}]"), ["two", "four"]),
+        (BATCH, ("cat.jpg", "another image"), ["one", "two", "three"]),
+        (("cat.txt", "one"), BATCH, ["one", "two", "three"]),
+    ],
+    ids=["new", "prompt comes", "list changes", "image changes", "list comes"],
+)
+def test_killed_before_any_statement_no_entry_is_lost_or_doubled(
+    tmp_path: Path,
+    art: Folder,
+    monkeypatch: pytest.MonkeyPatch,
+    before: tuple[str, str] | None,
+    after: tuple[str, str],
+    live: list[str],
+) -> None:
+    for statement in range(0, 1000, 3):
+        (tmp_path / f"{statement}").mkdir()
+        gallery = Gallery(tmp_path / f"{statement}", art)
+        if before:
+            gallery.say(*before)
+            gallery.live()
+        gallery.say(*after)
+        died = killed_at(statement, gallery.live, monkeypatch)
+        assert gallery.live() == live
+        with Journal(gallery.journal) as journal:
+            batches = Counter(job.batch for job in journal.jobs())
+            assert all(len(journal.batch(journal.job(batch))) == count for batch, count in batches.items())
+        if not died:
+            assert statement > 9
+            return
+    pytest.fail("never came to its end")
+
+
 # -- files that change or go -----------------------------------------------------------------------------------------
 
 
@@ -163,6 +341,16 @@ def test_a_waiting_job_whose_file_went_is_cancelled_and_its_return_is_news(journ
     assert see(journal, missing=(number,)) == []
     assert journal.job(number).state is State.CANCELLED
     assert journal.known("films")[b"a"].signature.mtime_ns == -1, "the same file coming back differs from this"
+
+
+def test_a_sidecar_that_comes_and_goes_again_loses_no_file(journal: Journal) -> None:
+    see(journal, arrival(b"a"))
+    see(journal, replaced=(1,))
+    assert (journal.job(1).state, journal.job(1).reason) == (
+        State.CANCELLED,
+        "the file or its sidecar changed; a new job follows",
+    )
+    assert journal.known("films")[b"a"].signature.mtime_ns == -1, "the file as it was differs from this"
 
 
 def test_a_running_job_whose_file_went_goes_on(journal: Journal) -> None:

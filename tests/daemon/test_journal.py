@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.daemon.job import Job, NewJob, Signature
+from darkroom.daemon.job import GONE_NS, Job, NewJob, Signature
 from darkroom.daemon.journal import EVERYTHING, FILE, Journal
 from darkroom.daemon.states import BUSY, ENDS, LIVE, MOVES, IllegalMove, State
 from darkroom.pipelines.errors import Unavailable
@@ -120,6 +120,78 @@ def test_known_are_the_newest_jobs_of_each_path(journal: Journal) -> None:
     assert (known[b"a.mkv"].batch, known[b"a.mkv"].state, known[b"a.mkv"].sidecar) == (newer, State.QUEUED, "x")
     assert known[b"a.mkv"].live == ((newer, State.QUEUED),)
     assert known[b"a.mkv"].signature.size_bytes == 9
+
+
+# -- several jobs of one file ----------------------------------------------------------------------------------------
+
+
+def takes(journal: Journal, count: int, path: bytes = b"a.mkv", **fields: Any) -> list[int]:
+    return journal.enqueue([new(path, take=take, options={"n": take}, **fields) for take in range(count)], 100.0)
+
+
+def test_the_jobs_of_a_file_are_recorded_together_and_found_together(journal: Journal) -> None:
+    add(journal, b"b.mkv")
+    first = takes(journal, 3)
+    add(journal, b"c.mkv")
+    for number in first:
+        assert [job.id for job in journal.batch(journal.job(number))] == first
+    assert [job.options for job in journal.batch(journal.job(first[1]))] == [{"n": 0}, {"n": 1}, {"n": 2}]
+
+
+@pytest.mark.parametrize("taken", range(3))
+def test_a_batch_is_recorded_whole_or_not_at_all_if_any_job_of_its_file_is_live(journal: Journal, taken: int) -> None:
+    for number in takes(journal, 3):
+        if number - 1 != taken:
+            bring(journal, number, State.DONE)
+    others = [new(b"b.mkv"), *(new(take=take) for take in range(4)), new(b"c.mkv")]
+    assert [journal.job(number).path for number in journal.enqueue(others, 101.0)] == [b"b.mkv", b"c.mkv"]
+    bring(journal, taken + 1, State.DONE)
+    assert len(takes(journal, 4)) == 4
+
+
+def test_a_batch_that_fails_in_the_middle_leaves_none_of_it(journal: Journal) -> None:
+    with pytest.raises(sqlite3.Error):
+        journal.enqueue([new(take=0), new(take=1), new(take=2, content=object())], 1.0)
+    assert not journal.jobs()
+
+
+def test_known_of_a_batch_is_its_version_and_all_that_is_live_of_the_file(journal: Journal) -> None:
+    old = takes(journal, 3)
+    for number in old:
+        bring(journal, number, State.FAILED)
+    first, second = takes(journal, 2, signature=Signature(size_bytes=9, mtime_ns=-8, inode=7))
+    bring(journal, first, State.DONE)
+    known = journal.known("films")[b"a.mkv"]
+    assert (known.batch, known.signature.mtime_ns, known.live) == (first, -8, ((second, State.QUEUED),))
+    bring(journal, second, State.DONE)
+    journal.retry(old[1], now=1.0)
+    assert journal.known("films")[b"a.mkv"].live == ((old[1], State.QUEUED),)
+
+
+@pytest.mark.parametrize("gone", range(3))
+def test_a_batch_of_which_one_job_lost_its_file_is_about_no_file(journal: Journal, gone: int) -> None:
+    numbers = takes(journal, 3)
+    journal.move(numbers[gone], State.CANCELLED, "the file is gone", now=1.0, mtime_ns=GONE_NS)
+    assert journal.known("films")[b"a.mkv"].signature.mtime_ns == GONE_NS
+
+
+def test_a_job_of_an_older_batch_is_not_retried_while_one_of_a_newer_is_live(journal: Journal) -> None:
+    old = takes(journal, 3)
+    for number in old:
+        bring(journal, number, State.FAILED)
+    (newer,) = takes(journal, 1)
+    for number in old:
+        with pytest.raises(IllegalMove, match="a newer job has its file"):
+            journal.retry(number, now=1.0)
+    bring(journal, newer, State.DONE)
+    assert [journal.retry(number, now=1.0).state for number in old] == [State.QUEUED] * 3
+
+
+def test_a_job_that_lacks_an_option_is_nobodys_twin_and_lacks_nothing_once_it_moves(journal: Journal) -> None:
+    number = add(journal, content="c", state=State.HELD, lacks="prompt")
+    assert journal.same_content("c", "films", {}) is None
+    assert journal.move(number, State.QUEUED, "", now=1.0).lacks == ""
+    assert journal.same_content("c", "films", {}) is not None
 
 
 # -- claim -----------------------------------------------------------------------------------------------------------
@@ -503,11 +575,13 @@ def statements(journal: Journal, job: Any) -> list[str]:
         (lambda journal: journal.freed_twins(), "twins"),
         (lambda journal: journal.same_content("c", "films", {}), "by_content"),
         (lambda journal: journal.known("clips"), "by_path"),
+        (lambda journal: journal.batch(journal.job(7)), "by_path"),
+        (lambda journal: journal.enqueue([new(b"50")], 1.0), "one_live_job_a_take"),
     ],
-    ids=["claim", "claim the oldest", "next_jobs", "busy", "freed_twins", "same_content", "known"],
+    ids=["claim", "claim the oldest", "next_jobs", "busy", "freed_twins", "same_content", "known", "batch", "enqueue"],
 )
 def test_a_question_goes_by_its_index(crowded: Journal, ask: Any, index: str) -> None:
-    plan = steps(crowded, statements(crowded, lambda: ask(crowded))[0])
+    plan = steps(crowded, statements(crowded, lambda: ask(crowded))[-1])
     assert f"INDEX {index}" in plan
     assert "TEMP B-TREE" not in plan or index == "twins", "sorts what the index has in order"
 

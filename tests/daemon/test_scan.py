@@ -10,10 +10,12 @@ from queue import Empty
 from typing import Any
 
 import pytest
+import toys
 from watchdog.events import FileCreatedEvent, FileDeletedEvent, FileModifiedEvent, FileMovedEvent
 from watchdog.observers.api import EventQueue, ObservedWatch
 from watchdog.observers.polling import PollingEmitter
 
+from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.ignore import Rules
@@ -114,6 +116,31 @@ def test_sidecars_are_kept_apart_and_need_their_file(tmp_path: Path) -> None:
     }
 
 
+def test_prompts_are_kept_apart_and_need_a_source_of_their_stem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    for name in ("d/cat.jpg", "d/cat.txt", "d/cat.yaml", "cat.txt", "dog.yml", "fox.jpg.yaml", "owl.mkv", "owl.txt"):
+        put(tmp_path / name)
+    found = listing(tmp_path, pipeline="paint")
+    assert set(found.files) == {b"d/cat.jpg"}
+    assert set(found.sidecars) == {b"d/cat.txt", b"d/cat.yaml", *(b"cat.txt", b"dog.yml", b"fox.jpg.yaml", b"owl.txt")}
+    assert found.reasons == {
+        b"cat.txt": "prompt without its file cat.*",
+        b"dog.yml": "sidecar without its file dog.*",
+        b"fox.jpg.yaml": "sidecar without its file fox.jpg",
+        b"owl.txt": "prompt without its file owl.*",
+        b"owl.mkv": "ignored: .mkv is no source of paint",
+    }
+
+
+def test_a_film_takes_no_text_for_a_prompt(tmp_path: Path) -> None:
+    for name in ("cat.mkv", "cat.txt", "cat.yaml"):
+        put(tmp_path / name)
+    assert listing(tmp_path).sidecars == {}
+    assert listing(tmp_path).reasons[b"cat.txt"] == "ignored: .txt is no source of upscale"
+
+
 # -- links -----------------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +235,8 @@ def test_an_unreadable_folder_is_a_reason_and_the_rest_is_found(open_tmp: Path) 
     (inbox / "closed").chmod(0)
     (inbox / "names").chmod(0o744)  # may be listed, but not entered
     command = [sys.executable, "-c", SCAN_AS_NOBODY, str(inbox)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent)
+    tests = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, env=tests)
     expected = [(b"closed/", "unreadable: Permission denied"), (b"names/c.mkv", "unreadable: Permission denied")]
     assert done.stdout.strip() == f"{[b'a.mkv']} {expected}", done.stderr
 

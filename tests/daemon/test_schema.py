@@ -81,3 +81,20 @@ def test_a_journal_from_before_results_of_several_files_is_brought_up_with_its_j
         )
     with Journal(path) as journal:
         assert (journal.job(1).result, journal.job(1).companions) == (b"b", ())
+
+
+def test_a_journal_from_before_batches_is_brought_up_with_its_jobs_each_a_batch_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as sql:
+        migrations.apply(Database(sql), stop_before="takes")
+        for name, state in (("61", "done"), ("61", "queued"), ("62", "held")):
+            sql.execute(
+                "INSERT INTO jobs (folder, pipeline, path, size_bytes, mtime_ns, inode, state, created)"
+                f" VALUES ('films', 'upscale', x'{name}', 1, 2, 3, '{state}', 1.0)"
+            )
+    with Journal(path) as journal:
+        jobs = journal.jobs()
+        assert [(job.take, job.lacks, job.batch) for job in jobs] == [(0, "", 1), (0, "", 2), (0, "", 3)]
+        assert [journal.batch(job) for job in jobs] == [[job] for job in jobs]
+        assert journal.known("films")[b"a"].live == ((2, "queued"),)
+    assert "one_live_job_a_path" not in "".join(dump(path))
