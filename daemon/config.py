@@ -67,7 +67,7 @@ class Folder(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """short name for commands and the log; another name is another folder, which takes its files anew"""
     pipeline: PipelineName
-    """what is done with a file: upscale or ocr"""
+    """what is done with a file: upscale, ocr or animate"""
     inbox: FolderPath
     """folder to watch, with everything below it"""
     outbox: FolderPath

@@ -13,6 +13,8 @@ VIDEO_NAMES = "3gp asf avi divx flv m2ts m4v mkv mov mp4 mpeg mpg mts mxf nut og
 VIDEO_SUFFIXES = frozenset(f".{name}" for name in VIDEO_NAMES.split())
 DOCUMENT_NAMES = "avif bmp gif j2k jfif jp2 jpe jpeg jpg pbm pdf pgm png pnm ppm tif tiff webp"
 DOCUMENT_SUFFIXES = frozenset(f".{name}" for name in DOCUMENT_NAMES.split())
+IMAGE_NAMES = "avif bmp jfif jpe jpeg jpg png tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{name}" for name in IMAGE_NAMES.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,15 @@ KINDS = {
             suffixes=DOCUMENT_SUFFIXES,
             extra="ocr",
             crashes=3,  # after two, the pipeline gives the page up itself
+        ),
+        Kind(
+            name="animate",
+            summary="an image and a prompt to a video",
+            options="darkroom.pipelines.animate.options:Options",
+            pipeline="darkroom.pipelines.animate.pipeline:Animate",
+            suffixes=IMAGE_SUFFIXES,
+            extra="animate",
+            prompted="prompt",
         ),
     )
 }

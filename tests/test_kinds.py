@@ -23,8 +23,3 @@ def test_each_pipeline_is_made_of_its_options(name: str) -> None:
 def test_a_package_of_an_extra_that_is_not_installed_is_named_with_the_way_to_it() -> None:
     made = subprocess.run([sys.executable, "-P", "-c", WITHOUT], capture_output=True, text=True, check=False)
     assert "Unavailable: ocr: pikepdf is not installed; pip install 'darkroomd[ocr]'" in made.stderr
-
-
-def test_no_suffix_belongs_to_two_pipelines() -> None:
-    suffixes = [suffix for kind in KINDS.values() for suffix in kind.suffixes]
-    assert len(suffixes) == len(set(suffixes))

@@ -55,7 +55,7 @@ def test_all_faults_are_told_at_once_with_their_paths_and_the_nearest_keys(tmp_p
     assert lines_for(tmp_path, text) == [
         "umask: Input should be a valid string, got 999",
         "folders.0.name: String should match pattern '^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$', got 'a b'",
-        "folders.0.pipeline: expected one of upscale, ocr, got 'upscal'",
+        "folders.0.pipeline: expected one of upscale, ocr, animate, got 'upscal'",
         "folders.0.inbox: Field required",
         "folders.0.inbx: unknown key; did you mean inbox?",
         "folders.1.name_template: unknown field {stm} in '{stm}'; known are {stem} {folder} {job} {date} {model}"
