@@ -78,6 +78,7 @@ def job_view(status: JobStatus) -> RenderableType:
         "size": show_bytes(job.size_bytes),
         "content": job.content,
         "twin": job.twin or "",
+        "entry": f"{job.take + 1} of its sidecar, the first is job {job.batch}" if job.take else "",
         "options": ", ".join(f"{key}={value}" for key, value in job.options.items()),
         "priority": job.priority,
         "tries": f"{job.attempts} in all, {job.failures} failed and {job.crashes} crashed in a row",

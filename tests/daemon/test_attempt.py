@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -348,3 +349,67 @@ def test_a_name_that_one_file_lost_is_given_up_for_all(reading: Desk, monkeypatc
     assert reading.attempt().state is State.DONE
     assert set(reading.results) == {"a/film.txt", "a/film (2).json", "a/film (2).txt"}
     assert reading.results["a/film.txt"] == b"mine"
+
+
+# -- prompts and batches ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk whose pipeline needs a prompt, which its job has not."""
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    desk = Desk(tmp_path, monkeypatch, pipeline="paint")
+    with desk.journal._transaction():
+        desk.journal._sql.execute("UPDATE jobs SET pipeline = 'paint'")
+    return desk
+
+
+def test_a_job_that_has_no_prompt_any_more_is_held_with_its_work_and_not_run(studio: Desk) -> None:
+    studio.toy = None
+    (studio.work / "plan").mkdir(parents=True)
+    job = studio.attempt()
+    assert (job.state, job.lacks, job.reason) == (State.HELD, "prompt", "waiting for film.txt or film.yaml")
+    assert (studio.work / "plan").exists()
+
+
+def test_a_job_refused_for_its_sidecar_and_retried_is_held_if_that_says_nothing_of_a_prompt_now(studio: Desk) -> None:
+    sidecar = studio.source.with_name("film.yaml")
+    sidecar.write_text("strokes: 0")
+    studio.journal.note(1, sidecar="10-1")
+    assert studio.attempt().reason == "film.yaml: strokes: expected 1 to 100, got 0; mend the sidecar or remove it"
+    sidecar.write_text("strokes: 5")
+    studio.journal.retry(1, now=3.0)
+    assert studio.attempt().reason == "waiting for `prompt` in film.yaml"
+
+
+def test_a_result_that_is_recorded_is_published_though_the_prompt_of_the_folder_is_gone(
+    studio: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with studio.journal._transaction():
+        studio.journal._sql.execute("""UPDATE jobs SET options = '{"prompt": "x"}'""")
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "publish", failing(Unavailable("power cut")))
+        assert studio.attempt().state is State.QUEUED
+    with studio.journal._transaction():
+        studio.journal._sql.execute("UPDATE jobs SET options = '{}'")
+    assert studio.attempt().state is State.DONE
+
+
+@pytest.mark.parametrize("policy", ["number", "replace", "skip"])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_the_jobs_of_one_file_get_names_in_the_order_of_their_list_and_the_last_settles_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, order: Sequence[int]
+) -> None:
+    desk = Desk(tmp_path, monkeypatch, conflict=policy, originals="delete")
+    one = desk.journal.job(1)
+    desk.journal.move(1, State.CANCELLED, "", now=1.0)
+    new = NewJob(folder="films", pipeline="upscale", path=one.path, signature=one.signature, content="c")
+    numbers = desk.journal.enqueue([replace(new, take=take, priority=-order.index(take)) for take in range(3)], 1.0)
+    for take in order:
+        assert desk.source.exists()
+        job = desk.attempt()
+        assert (job.take, job.state) == (take, State.DONE)
+    assert not desk.source.exists()
+    assert [desk.journal.job(number).result for number in numbers] == [
+        *(b"a/film.bin", b"a/film (2).bin", b"a/film (3).bin")
+    ]

@@ -16,6 +16,7 @@ from darkroom.daemon.intake import free_twins, take_in
 from darkroom.daemon.job import Job, Signature
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.marker import INBOX, adopt
+from darkroom.daemon.sidecar import Takes
 from darkroom.daemon.states import LIVE, State
 
 
@@ -175,8 +176,8 @@ def begun(journal: Journal) -> list[tuple[State, str]]:
 
 
 def test_a_job_without_its_prompt_is_held_and_says_what_it_waits_for(journal: Journal, art: Folder) -> None:
-    beside = {"takes": ({"strokes": 3},), "beside": b"d/dog.yaml"}
-    see(journal, arrival(b"d/cat.jpg"), arrival(b"d/dog.jpg", **beside), at=art)
+    dog = arrival(b"d/dog.jpg", takes=({"strokes": 3},), beside=b"d/dog.yaml")
+    see(journal, arrival(b"d/cat.jpg"), dog, at=art)
     reasons = ["waiting for cat.txt or cat.yaml", "waiting for `prompt` in dog.yaml"]
     assert begun(journal) == [(State.HELD, reason) for reason in reasons]
     assert {job.lacks for job in journal.jobs()} == {"prompt"}
@@ -204,7 +205,7 @@ def test_a_prompt_that_the_folder_gets_frees_what_waited_for_one_but_not_what_a_
 
 
 def test_each_entry_of_a_list_is_a_job_in_order_with_what_each_lacks_or_repeats(journal: Journal, art: Folder) -> None:
-    entries = ({"prompt": "one"}, {}, {"prompt": "one"}, {"prompt": "two", "strokes": 1})
+    entries: Takes = ({"prompt": "one"}, {}, {"prompt": "one"}, {"prompt": "two", "strokes": 1})
     see(journal, arrival(b"cat.jpg", takes=entries, beside=b"cat.yaml", sidecar="s"), at=art)
     assert begun(journal) == [
         (State.QUEUED, ""),

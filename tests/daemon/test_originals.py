@@ -7,8 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
+import toys
 from killing import dies_at
 
+from darkroom import pipelines
+from darkroom.daemon import originals as module
 from darkroom.daemon import place as place_module
 from darkroom.daemon.config import Folder
 from darkroom.daemon.filesystem import fresh_stat
@@ -63,8 +66,8 @@ class Place:
         [number] = self.journal.enqueue([new], now=0)
         return self.journal.move(number, State.CANCELLED, "so that the path can be used again", now=0)
 
-    def settle(self, job: Job) -> str:
-        return settle_original(job, self.folder, self.publication, beat=lambda: None)
+    def settle(self, job: Job, *others: Job) -> str:
+        return settle_original(job, self.folder, self.publication, [job, *others], beat=lambda: None)
 
     def moved(self) -> dict[str, bytes]:
         found = (path for path in self.originals.rglob("*") if path.is_file() and path.name[0] != ".")
@@ -205,6 +208,101 @@ def test_an_originals_folder_that_is_not_mounted_gets_nothing_and_the_original_s
     assert "is missing; is the disk or share mounted?" in moving.settle(job)
     assert moving.film.exists()
     assert list(moving.originals.iterdir()) == []
+
+
+# -- several jobs of one source, and sources of one stem -------------------------------------------------------------
+
+
+def sibling(job: Job, state: State, **fields: Any) -> Job:
+    values: dict[str, Any] = {"id": 99, "take": 1, "state": state} | fields
+    return replace(job, **values)
+
+
+@pytest.mark.parametrize(
+    "state", [State.QUEUED, State.HELD, State.RUNNING, State.FAILED, State.QUARANTINED, State.CANCELLED]
+)
+def test_a_source_stays_as_long_as_another_of_its_jobs_may_need_it(deleting: Place, state: State) -> None:
+    job = deleting.drop(sidecar="[{}, {}]")
+    kept = deleting.settle(job, job, sibling(job, State.DONE), sibling(job, state, id=100))
+    assert kept == f"a/film.avi: original kept: it waits for job 100 ({state}) of the same file"
+    assert deleting.film.exists() and deleting.sidecar.exists()
+
+
+def test_of_many_jobs_a_few_are_named(deleting: Place) -> None:
+    job = deleting.drop()
+    others = [sibling(job, State.QUEUED, id=number) for number in range(50, 57)]
+    assert "jobs 50 (queued), 51 (queued), 52 (queued), 53 (queued), 54 (queued) and 2 more" in deleting.settle(
+        job, *others
+    )
+
+
+@pytest.mark.parametrize(("attempts", "gone"), [(0, True), (1, False)])
+def test_an_entry_skipped_as_a_duplicate_needs_no_source_but_one_skipped_for_its_name_does(
+    deleting: Place, attempts: int, gone: bool
+) -> None:
+    job = deleting.drop()
+    deleting.settle(job, sibling(job, State.DONE), sibling(job, State.SKIPPED, attempts=attempts))
+    assert deleting.film.exists() != gone
+
+
+def test_of_two_jobs_that_publish_at_once_the_one_that_is_out_is_not_waited_for(deleting: Place) -> None:
+    job = deleting.drop()
+    other = sibling(job, State.PUBLISHING, result=b"film (2).mkv", result_size=6)
+    assert "it waits for job 99 (publishing)" in deleting.settle(job, other)
+    (deleting.outbox / "film (2).mkv").write_bytes(b"result")
+    assert deleting.settle(job, other) == ""
+    assert not deleting.film.exists()
+
+
+@pytest.mark.parametrize("policy", ["move", "delete"])
+def test_a_source_that_another_of_its_jobs_takes_away_meanwhile_is_settled(
+    tmp_path: Path, policy: Literal["move", "delete"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path, tmp_path / "originals", policy)
+    job = place.drop(sidecar="[{}, {}]")
+    other = replace(job, id=2, take=1)
+    own = module._of_no_other
+
+    def slower(*arguments: Any) -> list[bytes]:
+        monkeypatch.setattr(module, "_of_no_other", own)
+        assert place.settle(other) == ""
+        return own(*arguments)
+
+    monkeypatch.setattr(module, "_of_no_other", slower)
+    assert place.settle(job) == ""
+    assert list((place.inbox / "a").iterdir()) == []
+    assert set(place.moved()) == ({"a/film.avi", "a/film.avi.yaml"} if policy == "move" else set())
+
+
+@pytest.mark.parametrize("policy", ["move", "delete"])
+def test_a_prompt_goes_with_the_last_image_of_its_stem(
+    tmp_path: Path, policy: Literal["move", "delete"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    place = Place(tmp_path, tmp_path / "originals", policy)
+    place.folder = place.folder.model_copy(update={"pipeline": "paint"})
+    prompt = place.inbox / "a/cat.txt"
+    prompt.write_text("a cat")
+    (place.inbox / "a/cat.mkv").write_text("no image")
+    signature = sidecar_signature(b"cat.txt", fresh_stat(os.fsencode(prompt), 0, "").signature)
+    cats = [replace(place.drop(name), sidecar=signature) for name in (b"a/cat.jpg", b"a/cat.png")]
+    assert place.settle(cats[0]) == ""
+    assert prompt.exists() and not (place.inbox / "a/cat.jpg").exists()
+    assert place.settle(cats[1]) == ""
+    assert {path.name for path in (place.inbox / "a").iterdir()} == {"cat.mkv"}
+    assert set(place.moved()) == ({"a/cat.jpg", "a/cat.png", "a/cat.txt"} if policy == "move" else set())
+
+
+def test_a_prompt_that_another_sidecar_outdid_meanwhile_keeps_the_image(
+    deleting: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(pipelines.KINDS, "paint", toys.PAINT)
+    deleting.folder = deleting.folder.model_copy(update={"pipeline": "paint"})
+    (deleting.inbox / "a/cat.txt").write_text("a cat")
+    seen = fresh_stat(os.fsencode(deleting.inbox / "a/cat.txt"), 0, "").signature
+    job = replace(deleting.drop(b"a/cat.jpg"), sidecar=sidecar_signature(b"cat.txt", seen))
+    (deleting.inbox / "a/cat.yaml").write_text("prompt: a dog")
+    assert "its sidecar changed while it was processed" in deleting.settle(job)
 
 
 def refuse(*_: Any) -> None:

@@ -118,6 +118,29 @@ def test_a_taken_name_is_numbered_upwards(result: Path, outbox: Path) -> None:
         published(result, outbox, publication)
 
 
+@pytest.mark.parametrize(
+    ("conflict", "names"),
+    [("number", [b"a/film (4).mkv", b"a/film (5).mkv"]), ("replace", [b"a/film (2).mkv", b"a/film (3).mkv"])],
+)
+def test_a_result_that_is_not_the_first_of_its_file_begins_with_its_own_number(
+    result: Path, outbox: Path, conflict: Conflict, names: list[bytes]
+) -> None:
+    def nth(first: int, conflict: Conflict = conflict) -> bytes:
+        return choose(result, outbox, b"a/film", conflict=conflict, first=first, beat=no_beat).name
+
+    assert [nth(first) for first in (3, 1)] == [b"a/film (3).mkv", b"a/film.mkv"], "also where its folder is not there"
+    (outbox / "a").mkdir()
+    assert [nth(first) for first in (3, 1)] == [b"a/film (3).mkv", b"a/film.mkv"], "others may not be done yet"
+    for name in ("film.mkv", "film (2).mkv", "film (3).mkv"):
+        (outbox / "a" / name).write_bytes(b"of an earlier run")
+    assert nth(2) == names[0]
+    (outbox / names[0].decode()).touch()
+    assert nth(3) == names[1]
+    with pytest.raises(NameTaken, match=r"film \(3\)\.mkv: the outbox has a file of this name"):
+        nth(3, "skip")
+    assert nth(9, "skip") == b"a/film (9).mkv"
+
+
 def test_a_name_taken_after_it_was_chosen_is_told_and_not_replaced(result: Path, outbox: Path) -> None:
     publication = chosen(result, outbox, b"film.mkv")
     (outbox / "film.mkv").write_bytes(b"x" * len(DATA))  # even of the same size

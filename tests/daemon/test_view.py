@@ -169,7 +169,13 @@ def test_one_job_is_shown_with_its_events_and_the_details_of_its_faults() -> Non
     )
     for part in ("failed: out of luck", "scale=4", "1 MiB", "2 finished in /w/5", "/in/a.mkv", "2 in all", "  line 3"):
         assert part in text
-    assert "result" not in text and "twin" not in text, "what is empty is left out"
+    assert "result" not in text and "twin" not in text and "entry" not in text, "what is empty is left out"
+
+
+def test_a_job_of_a_batch_says_which_entry_it_is() -> None:
+    job = a_job(7, take=2)
+    text = shown(job_view(JobStatus(job=job, events=(), parts=0, work=Path("/w/7"), source=None, result=None)))
+    assert "3 of its sidecar, the first is job 5" in text
 
 
 # -- check and prune --------------------------------------------------------------------------------------------------
