@@ -11,8 +11,9 @@ PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-ver
 .DEFAULT_GOAL := test
 .PHONY: test lint format bench demo picture install wheel clean
 
+# Two processes of one thread each: threads of tiny models wait for each other longer than they compute.
 test: lint
-	.venv/bin/pytest
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=2 --dist=loadfile
 
 lint: .venv/dev
 	.venv/bin/ruff check .
