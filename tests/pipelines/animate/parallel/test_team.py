@@ -17,7 +17,8 @@ def test_devices_are_those_from_the_workers_own_on(first: str, rank: int, device
 def test_four_are_two_halves_of_two_that_see_one_prompt_each() -> None:
     def mates(team: Team) -> tuple[str, list[int], list[int]]:
         groups = team.mesh.get_group(CFG), team.mesh.get_group(ULYSSES)
-        return team.branch, *(dist.get_process_group_ranks(group) for group in groups)
+        halves, whole = (dist.get_process_group_ranks(group) for group in groups)
+        return team.branch, halves, whole
 
     assert on_team(mates, cfg=2, ulysses=2) == [
         ("cond", [0, 2], [0, 1]),

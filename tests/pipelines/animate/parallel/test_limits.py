@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from darkroom.pipelines.animate.options import ParallelOptions
-from darkroom.pipelines.animate.parallel import fits
-from darkroom.pipelines.animate.parallel.fits import check_devices, check_tokens, devices_from, shared_size
+from darkroom.pipelines.animate.parallel import limits
+from darkroom.pipelines.animate.parallel.limits import check_devices, check_tokens, devices_from, shared_size
 from darkroom.pipelines.animate.sizes import Size, tokens
 from darkroom.pipelines.errors import Rejected, Unavailable
 
@@ -81,4 +81,4 @@ def test_another_fault_of_the_network_is_no_verdict(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(socket, "socket", full)
     with pytest.raises(OSError, match="Too many"):
-        fits.check_loopback()
+        limits.check_loopback()

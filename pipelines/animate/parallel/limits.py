@@ -38,10 +38,11 @@ def check_devices(parallel: ParallelOptions, heads: int, device: str) -> None:
 
 def check_tokens(parallel: ParallelOptions, size: Size, frames: int, name: str) -> None:
     """Raise Rejected where the tokens of a video of `size` cannot be shared evenly. `name`: of its image."""
-    if (count := tokens(size, frames)) % parallel.ulysses:
+    count, ulysses = tokens(size, frames), parallel.ulysses
+    if count % ulysses:
         raise Rejected(
-            f"{name}: {frames} frames of {size} are {count:,} tokens, which {parallel.ulysses} devices (parallel.ulysses) "
-            f"cannot share evenly; choose fit: keep or a size such as {shared_size(size, frames, parallel.ulysses)}"
+            f"{name}: {frames} frames of {size} are {count:,} tokens, which {ulysses} devices cannot share evenly "
+            f"(parallel.ulysses); choose fit: keep or a size such as {shared_size(size, frames, ulysses)}"
         )
 
 
