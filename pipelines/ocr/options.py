@@ -57,7 +57,8 @@ class Options(BaseModel):
         "onnxruntime", description="what computes for rapidocr; openvino: twice as fast on a CPU, where installed"
     )
     model_dir: Path | None = Field(
-        None, description="folder of your own models (det.onnx, rec.onnx, keys.txt; of paddleocr one for each), below models"
+        None,
+        description="folder of your own models (det.onnx, rec.onnx, keys.txt; of paddleocr one for each), below models",
     )
     lang: str = Field(
         "",
