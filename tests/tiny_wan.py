@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from diffusers import WanImageToVideoPipeline
+from torch import Tensor
 
 from darkroom.pipelines.animate import tiny
 from darkroom.pipelines.animate.components import Components
@@ -29,6 +31,20 @@ def pipe_of(parts: Components, solver: Any = None, transformer: Any = None) -> W
         image_encoder=parts.image_encoder,
         transformer=transformer,
     )
+
+
+@torch.no_grad()
+def velocity(transformer: Any) -> Tensor:
+    """Give what `transformer` makes of the same noise."""
+    noise = torch.Generator().manual_seed(5)
+    output: Tensor = transformer(
+        hidden_states=torch.randn(1, 36, 2, 8, 8, generator=noise),
+        timestep=torch.tensor([500]),
+        encoder_hidden_states=torch.randn(1, 512, 32, generator=noise),
+        encoder_hidden_states_image=torch.randn(1, 17, 160, generator=noise),
+        return_dict=False,
+    )[0]
+    return output
 
 
 SMALL = {"prompt": "a cat runs", "size": "128x128", "frames": 5, "steps": 3, "guidance": 3.0}

@@ -12,6 +12,7 @@ Attention = Literal["auto", "sdpa", "flash", "flash3", "cudnn", "sage", "npu"]
 Offload = Literal["auto", "none", "blocks", "model"]
 Quantize = Literal["auto", "none", "fp8", "int8"]
 Solver = Literal["unipc", "dpm++", "euler"]
+CardSize = Literal["auto", "24GB", "32GB", "80GB"]
 
 # sample_neg_prompt of wan/configs in the official code of Wan2.1, with what it puts before it for images.
 NEGATIVE = (
@@ -57,7 +58,9 @@ class MagCache(Section):
     most_skips: int = Field(3, ge=1, le=20, description="steps in a row that may be skipped")
     keep: float = Field(0.2, ge=0, lt=1, description="share of the first steps that are always computed")
     ratios: tuple[float, ...] = Field(
-        (), description="how much the output changes from step to step, as measured for this model and number of steps"
+        min_length=2,
+        max_length=1000,
+        description="how much the output changes from step to step, as measured for this model; see docs/animate.md",
     )
 
 
@@ -71,9 +74,7 @@ class Lora(Section):
 class MemoryOptions(Section):
     """How the model fits into the memory there is."""
 
-    profile: Literal["auto", "24GB", "32GB", "80GB"] = Field(
-        "auto", description="plan for a card of this size; auto: by what is free"
-    )
+    profile: CardSize = Field("auto", description="plan for a card of this size; auto: for the one there is")
     offload: Offload = Field(
         "auto", description="keep the transformer in host memory and bring in its blocks, or whole models, when needed"
     )
@@ -138,7 +139,7 @@ class Options(Section):
     model: str = Field(
         "wan2.1-i2v", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="folder of the weights in the models folder"
     )
-    attention: Attention = Field("auto", description="what computes attention; auto: the fastest that is here")
+    attention: Attention = Field("auto", description="what computes attention; auto: the fastest exact one here")
     attention_cache: AttentionCache | None = Field(
         None, description="reuse self-attention between steps: faster, other pictures, much memory"
     )
@@ -176,6 +177,8 @@ class Options(Section):
     def _compiled(self) -> Self:
         if self.compile and self.memory.offload == "blocks":
             raise ValueError("compile: blocks that come and go are compiled anew each time; leave one of the two out")
+        if self.compile and (self.attention_cache or self.magcache):
+            raise ValueError("compile: what is reused is decided in the middle of a block; leave one of the two out")
         return self
 
     @model_validator(mode="after")
@@ -186,4 +189,6 @@ class Options(Section):
             raise ValueError("parallel: weights that are offloaded cannot be shared out; choose fsdp or offload: none")
         if self.parallel.fsdp and self.memory.quantize in ("fp8", "int8"):
             raise ValueError("parallel.fsdp needs weights of one type; leave memory.quantize out")
+        if self.parallel.fsdp and (self.lora or self.compile):
+            raise ValueError("parallel.fsdp shares out the weights as they are; leave lora and compile out")
         return self

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from PIL import Image
 
+from darkroom.pipelines.animate.alone import made_by
 from darkroom.pipelines.animate.chosen import choose
 from darkroom.pipelines.animate.fit import load_image
 from darkroom.pipelines.animate.options import Options
 from darkroom.pipelines.animate.part import read_part
 from darkroom.pipelines.animate.plan import AnimatePlan, ImageFacts, make_plan, told, video_size
-from darkroom.pipelines.animate.segments import made_by
 from darkroom.pipelines.base import BUNDLE, Process, Site
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.video.create import made_facts, write_film

@@ -1,6 +1,7 @@
 """What is decided before a video is made from an image: its size and length, the steps, the way through memory"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from darkroom.pipelines.animate.options import (
     Solver,
 )
 from darkroom.pipelines.animate.part import SCHEMA
+from darkroom.pipelines.animate.reuse import fresh_steps
 from darkroom.pipelines.animate.sizes import TRAINED_FRAMES, Fit, Size, choose_size, default_shift, round_frames
 from darkroom.pipelines.base import BUNDLE, Plan, Segment
 from darkroom.pipelines.errors import Rejected
@@ -84,13 +86,16 @@ class AnimatePlan(Plan):
         return f"{self.model}, {self.profile.what}" + (f"; {self.why}" if self.why else "")
 
 
-def stages(steps: int, at_once: int | None) -> tuple[Segment, ...]:
+def stages(steps: int, at_once: int | None, fresh: Sequence[int] = ()) -> tuple[Segment, ...]:
     """Give the segments: reading image and prompt, the steps in chunks, decoding; each of these counts as a step.
 
     at_once: steps between two parts; None: a tenth of all
+    fresh:   the steps a part may end before, where not all may: what is reused between steps is in no part
     """
     length = at_once or math.ceil(steps / PARTS)
-    edges = [0, 1, *range(1 + length, 1 + steps, length), 1 + steps, 2 + steps]
+    wished = range(length, steps, length)
+    met = {next((step for step in fresh if step >= wish), steps) for wish in wished} if fresh else set(wished)
+    edges = [0, *(1 + step for step in sorted({0, *met, steps})), 2 + steps]
     return tuple(Segment(index, *edges[index : index + 2]) for index in range(len(edges) - 1))
 
 
@@ -104,6 +109,7 @@ class Chosen:
     encoder: EncoderSettings
     warnings: tuple[str, ...] = ()
     why: str = ""
+    models: Path = Path()  # the folder that the files of LoRAs are below
 
 
 def video_size(options: Options, facts: ImageFacts) -> tuple[Size, int]:
@@ -124,7 +130,11 @@ def make_plan(options: Options, facts: ImageFacts, chosen: Chosen, seed: int) ->
     several = options.poster or options.last_image
     return AnimatePlan(
         unit="step",
-        segments=stages(options.steps, options.segment_steps),
+        segments=stages(
+            options.steps,
+            options.segment_steps,
+            fresh_steps(options.steps, options.attention_cache, options.magcache),
+        ),
         part_suffix=".safetensors",
         result_suffix=BUNDLE if several else suffix,
         warnings=(*notes(options, frames), *chosen.warnings),
@@ -144,7 +154,7 @@ def make_plan(options: Options, facts: ImageFacts, chosen: Chosen, seed: int) ->
         shift=options.shift or default_shift(size),
         model=options.model,
         weights=chosen.weights,
-        lora=options.lora,
+        lora=tuple(Lora(file=chosen.models / one.file, weight=one.weight) for one in options.lora),
         attention_cache=options.attention_cache,
         magcache=options.magcache,
         compiled=options.compile,

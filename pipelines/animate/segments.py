@@ -1,8 +1,8 @@
 """The three kinds of segment: reading image and prompt, steps of denoising, decoding; each from the part before it"""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,39 +11,38 @@ import torch
 from diffusers import WanImageToVideoPipeline
 from torch import Tensor
 
-from darkroom.pipelines.animate.components import Components, load
+from darkroom.pipelines.animate.attention import attending
+from darkroom.pipelines.animate.caching import reusing
+from darkroom.pipelines.animate.components import Components
 from darkroom.pipelines.animate.decode import decode
 from darkroom.pipelines.animate.denoise import Predict, denoise, guided, listening
 from darkroom.pipelines.animate.encode import Conditions, encode_image, encode_picture, encode_text
 from darkroom.pipelines.animate.fit import fitted, load_image
-from darkroom.pipelines.animate.options import Options
 from darkroom.pipelines.animate.part import Part, Stage, read_part, write_part
 from darkroom.pipelines.animate.plan import AnimatePlan
+from darkroom.pipelines.animate.prepare import prepare
 from darkroom.pipelines.animate.solver import make_solver, restore, state_of
-from darkroom.pipelines.animate.weights import find
-from darkroom.pipelines.base import Process, Segment, Site, Tick
+from darkroom.pipelines.base import Segment, Tick
 from darkroom.pipelines.errors import Rejected
 
 LATENTS, FRAMES, OF_SOLVER = "latents", "frames", "solver."
 PRECISIONS = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
-@contextmanager
-def made_by(plan: AnimatePlan, site: Site, options: Options) -> Iterator[Process]:
-    """Yield what makes the parts of `plan` on the site's device. Raises Unavailable."""
-    components = load(find(site.models, plan.model), PRECISIONS[plan.profile.precision])
-    yield Segments(plan, components, torch.device(site.device), options.time_limit_s)
-
-
 @dataclass
 class Segments:
-    """Makes one part after another; a model is on the device while it is needed."""
+    """Makes one part after another; a model is on the device once it is needed, and stays there.
+
+    To be closed: what was laid over the transformer for this job is then taken off it.
+    """
 
     plan: AnimatePlan
     components: Components
     device: torch.device
     limit_s: float | None
     began: float = field(default_factory=time.monotonic)
+    undo: ExitStack = field(default_factory=ExitStack)
+    prepared: bool = False
 
     def __call__(self, segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
         """Write the part of `segment`. Raises Unavailable, Stopped, and Rejected past the time limit."""
@@ -61,17 +60,46 @@ class Segments:
             return Part(stage="decoded", step=plan.steps, tensors={FRAMES: frames})
         before = segment.start - 1
         stage: Stage = "denoised" if before else "encoded"
-        return self._denoised(read_part(previous, stage, before), segment, tick)
+        with attending(plan.profile.attention):
+            return self._denoised(read_part(previous, stage, before), segment, tick)
 
-    # -- what several devices do in another way --------------------------------------------------------------------
+    def close(self) -> None:
+        """Leave the models as the next job expects them."""
+        self.undo.close()
+
+    # -- what others do in another way: several devices, or one that is too small ----------------------------------
 
     def text_encoder(self) -> Any:
         """Give the text encoder where it is to run."""
         return self.components.text_encoder.to(self.device if self.plan.profile.text_on_device else "cpu")
 
+    def image_encoder(self) -> Any:
+        """Give the image encoder where it is to run."""
+        return self.components.image_encoder.to(self.device)
+
+    def vae(self) -> Any:
+        """Give the VAE where it is to run."""
+        return self.components.vae.to(self.device)
+
     def transformer(self) -> Any:
-        """Give the transformer where it is to run."""
-        return self.components.transformer.to(self.device)
+        """Give the transformer where it is to run, in the form of the plan."""
+        return self.in_form().to(self.device)
+
+    def in_form(self) -> Any:
+        """Give the transformer in the form of the plan, wherever it is."""
+        if not self.prepared:
+            prepare(self.components, self.plan, self.device, self.undo)
+            self.prepared = True
+        return self.components.transformer
+
+    def tiled(self) -> bool:
+        """Tell whether the VAE works in tiles."""
+        return self.plan.profile.vae_tiled
+
+    def embedding(self, words: str) -> Tensor:
+        """Give what the text encoder makes of `words`."""
+        pipe = _pipe(tokenizer=self.components.tokenizer, text_encoder=self.text_encoder())
+        return encode_text(pipe, words, None)[0]
 
     def prediction(self, transformer: Any, conditions: Conditions) -> Predict:
         """Give what a step asks for its velocity."""
@@ -79,40 +107,52 @@ class Segments:
 
     def frames(self, latents: Tensor, listen: Callable[[], None]) -> Tensor:
         """Give the video of `latents`, uint8 [T, H, W, 3]."""
-        vae = self.components.vae.to(self.device)
-        return decode(vae, latents, tiled=self.plan.profile.vae_tiled, listen=listen)
+        return decode(self.vae(), latents, tiled=self.tiled(), listen=listen)
+
+    def took(self, times: list[float]) -> None:
+        """Hear when a segment of steps began and when each of its steps was done, in seconds."""
 
     # -- the stages ------------------------------------------------------------------------------------------------
 
     def _encoded(self, listen: Callable[[], None]) -> Part:
         plan = self.plan
-        pipe = self._pipe()
-        prompt, negative = encode_text(pipe, plan.prompt, plan.negative)
+        prompt = self.embedding(plan.prompt)
+        listen()
+        negative = None if plan.negative is None else self.embedding(plan.negative)
         listen()
         image = load_image(plan.facts.source)
-        seen = encode_image(pipe, image)
+        sees = _pipe(image_processor=self.components.image_processor, image_encoder=self.image_encoder())
+        seen = encode_image(sees, image)
         listen()
-        noise, picture = encode_picture(pipe, fitted(image, plan.size, plan.fit), plan.frames, plan.seed, self.device)
+        vae = self.vae()
+        vae.enable_tiling() if self.tiled() else vae.disable_tiling()  # what the job before had set is still set
+        fit = fitted(image, plan.size, plan.fit)
+        noise, picture = encode_picture(_pipe(vae=vae), fit, plan.frames, plan.seed, self.device)
         conditions = Conditions(prompt=prompt, negative=negative, image=seen, picture=picture)
         return Part(stage="encoded", step=0, tensors={**conditions.tensors, LATENTS: noise})
 
     def _denoised(self, part: Part, segment: Segment, tick: Tick) -> Part:
-        plan, transformer = self.plan, self.transformer()
+        plan, transformer, first = self.plan, self.transformer(), segment.start - 1
         solver = make_solver(plan.solver, plan.steps, plan.shift, self.device)
         if part.solver:
             kept = {name.removeprefix(OF_SOLVER): t for name, t in part.tensors.items() if name.startswith(OF_SOLVER)}
             restore(solver, kept, part.solver, self.device)
         conditions = Conditions.of(part.tensors)
-        predict = self.prediction(transformer, conditions.to(self.device, transformer.dtype))
+        predict = self.prediction(transformer, conditions.to(self.device, PRECISIONS[plan.profile.precision]))
         latents = part.tensors[LATENTS].to(self.device)
-        done = [segment.start]
+        done, times = [segment.start], [time.monotonic()]
 
         def told(steps: int) -> None:
             done[0] = 1 + steps
+            times.append(time.monotonic())
             tick(done[0])
 
-        with listening(transformer.blocks, lambda: self._listening(tick, done[0])()):
-            latents = denoise(predict, solver, latents, segment.start - 1, segment.stop - 1, told)
+        with (
+            listening(transformer.blocks, lambda: self._listening(tick, done[0])()),
+            reusing(transformer, plan.attention_cache, plan.magcache, steps=plan.steps, first=first),
+        ):
+            latents = denoise(predict, solver, latents, first, segment.stop - 1, told)
+        self.took(times)
         tensors, plain = state_of(solver)
         states = {f"{OF_SOLVER}{name}": tensor for name, tensor in tensors.items()}
         return Part(
@@ -120,19 +160,6 @@ class Segments:
             step=segment.stop - 1,
             tensors={**conditions.tensors, LATENTS: latents, **states},
             solver=plain,
-        )
-
-    def _pipe(self) -> Any:
-        """Give diffusers' pipeline of what reads: its parts are used, it is not called."""
-        parts = self.components
-        return WanImageToVideoPipeline(
-            tokenizer=parts.tokenizer,
-            text_encoder=self.text_encoder(),
-            vae=parts.vae.to(self.device),
-            scheduler=None,
-            image_processor=parts.image_processor,
-            image_encoder=parts.image_encoder.to(self.device),
-            transformer=None,
         )
 
     def _listening(self, tick: Tick, done: int) -> Callable[[], None]:
@@ -147,3 +174,9 @@ class Segments:
             tick(done)
 
         return listen
+
+
+def _pipe(**components: Any) -> Any:
+    """Give diffusers' pipeline of `components` alone: its parts are used, it is not called."""
+    none = dict.fromkeys(("tokenizer", "text_encoder", "vae", "scheduler", "image_processor", "image_encoder"))
+    return WanImageToVideoPipeline(**{**none, "transformer": None, **components})

@@ -28,13 +28,16 @@ def test_the_defaults_are_the_official_ones() -> None:
         ({"prompt": ""}, "at least 1 character"),
         ({"model": "../elsewhere"}, "match pattern"),
         ({"attention_cache": {"start": 9, "end": 9}}, "end, 9, must lie after start, 9"),
-        ({"attention_cache": {}, "magcache": {}}, "choose one"),
-        ({"magcache": {}, "parallel": {"ulysses": 2}}, "they would wait for each other"),
+        ({"attention_cache": {}, "magcache": {"ratios": [1, 1]}}, "choose one"),
+        ({"magcache": {"ratios": [1, 1]}, "parallel": {"ulysses": 2}}, "they would wait for each other"),
         ({"parallel": {"cfg": 2}, "guidance": 1}, "guidance: 1 has one"),
         ({"parallel": {"fsdp": True}}, "need several devices"),
         ({"parallel": {"ulysses": 2}, "memory": {"offload": "blocks"}}, "cannot be shared out"),
         ({"parallel": {"ulysses": 2, "fsdp": True}, "memory": {"quantize": "int8"}}, "weights of one type"),
         ({"compile": True, "memory": {"offload": "blocks"}}, "compiled anew"),
+        ({"compile": True, "attention_cache": {}}, "decided in the middle of a block"),
+        ({"magcache": {}}, "ratios"),
+        ({"parallel": {"ulysses": 2, "fsdp": True}, "lora": [{"file": "a.safetensors"}]}, "leave lora and compile out"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_reason(given: dict[str, object], told: str) -> None:

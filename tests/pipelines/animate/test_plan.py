@@ -1,10 +1,11 @@
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from darkroom.pipelines.animate.memory import Profile
-from darkroom.pipelines.animate.options import NEGATIVE, Options
+from darkroom.pipelines.animate.options import NEGATIVE, Lora, Options
 from darkroom.pipelines.animate.plan import AnimatePlan, Chosen, ImageFacts, make_plan, stages, told, video_size
 from darkroom.pipelines.base import BUNDLE, fingerprint
 from darkroom.pipelines.errors import Rejected
@@ -49,6 +50,20 @@ def test_reading_comes_first_decoding_last_and_the_steps_between(
     assert [segment.start for segment in found] + [found[-1].stop] == edges
     assert [segment.index for segment in found] == list(range(len(found)))
     assert plan(steps=steps, segment_steps=at_once).decoding == found[-1]
+
+
+def test_parts_end_where_the_next_step_reuses_nothing() -> None:
+    edges = [segment.start - 1 for segment in stages(12, 2, fresh=(0, 1, 2, 5, 8, 10, 11))][1:]
+    assert edges == [0, 2, 5, 8, 10, 12]
+    cached = plan(steps=40, attention_cache={}, segment_steps=3)
+    assert [segment.start - 1 for segment in cached.segments[1:]] == [0, 3, 6, 9, 12, 16, 20, 24, 28, 32, 36, 39, 40]
+    skipped = plan(steps=10, magcache={"ratios": [1] * 10})
+    assert [segment.start - 1 for segment in skipped.segments[1:]] == [0, 1, 5, 9, 10]
+
+
+def test_the_files_of_loras_are_named_in_full() -> None:
+    made = plan(replace(CHOSEN, models=Path("/models")), lora=[{"file": "a.safetensors", "weight": 0.5}])
+    assert made.lora == (Lora(file=Path("/models/a.safetensors"), weight=0.5),)
 
 
 def test_an_image_without_a_prompt_says_where_to_write_one() -> None:
