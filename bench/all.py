@@ -5,7 +5,8 @@ import sys
 import time
 from pathlib import Path
 
-PROGRAMS = ("upscale", "peers", "memory", "overhead", "queues", "seams", "flashvsr")  # without a GPU, the last smokes
+# Without a GPU, the last smokes.
+PROGRAMS = ("upscale", "peers", "memory", "overhead", "queues", "ocr", "seams", "flashvsr")
 
 
 def main() -> None:

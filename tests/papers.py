@@ -184,7 +184,7 @@ def brochure() -> Paper:
     left = "\n".join(left.splitlines()[:11])
     right = "\n".join(right.splitlines()[:10])
     end = write(image, left, at=(90, below + 40), size=27)
-    write(image, right, at=(624, below + 40), size=27)
+    write(image, right, at=(648, below + 40), size=27)
     across = "\n".join(ENGLISH.splitlines()[:4])
     below = write(image, heading, at=(90, end + 30), size=32, name="bold")
     write(image, across, at=(90, below), size=32)
