@@ -10,7 +10,8 @@ from darkroom.pipelines.animate.device import Accelerator, look
 from darkroom.pipelines.animate.estimate import expected_s, in_words
 from darkroom.pipelines.animate.layout import Component, check_weights
 from darkroom.pipelines.animate.memory import Demand, Offload, card, decide, offloads
-from darkroom.pipelines.animate.options import Options
+from darkroom.pipelines.animate.options import MemoryOptions, Options
+from darkroom.pipelines.animate.parallel.limits import check_devices, check_tokens
 from darkroom.pipelines.animate.plan import Chosen
 from darkroom.pipelines.animate.reuse import fresh_steps
 from darkroom.pipelines.animate.sizes import Size
@@ -28,6 +29,8 @@ ITEMS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a number, as safet
 def choose(options: Options, site: Site, source: Path, size: Size, frames: int) -> Chosen:
     """Give what is decided for a video of `size`. Raises Unavailable, Rejected."""
     weights, accelerator = find(site.models, options.model), look(site.device)
+    check_devices(options.parallel, weights.architecture.heads, site.device)
+    check_tokens(options.parallel, size, frames, source.name)
     overlays = lora.digests(site.models, options.lora)
     facts = made_facts(source, size.width, size.height, frames, options.fps)
     wish = VideoOptions(encoder=options.encoder, crf=options.crf, preset=options.preset)
@@ -38,7 +41,7 @@ def choose(options: Options, site: Site, source: Path, size: Size, frames: int) 
         raise Unavailable(f"{site.device}: NPUs know no fp8; set memory.quantize: int8")
     backend = attention.choose(options.attention, accelerator, precision=precision, shared=options.parallel.ulysses > 1)
     profile = decide(
-        options.memory,
+        memory_of(options),
         demand_of(options, weights, size, frames, site.models),
         allowed(options, accelerator),
         precision=precision,
@@ -58,19 +61,30 @@ def choose(options: Options, site: Site, source: Path, size: Size, frames: int) 
     )
 
 
+def memory_of(options: Options) -> MemoryOptions:
+    """Give the options of memory, and in them what sharing decides: a text encoder on the devices, tiles."""
+    parallel = options.parallel
+    tiles = {"vae_tiles": "on"} if parallel.vae else {}
+    text = {"text_encoder": "device"} if parallel.text_fsdp else {}
+    return options.memory.model_copy(update=tiles | text)
+
+
 def allowed(options: Options, accelerator: Accelerator) -> tuple[Offload, ...]:
     """Give the ways through memory that the options allow there."""
-    movable = accelerator.kind != "cpu" and options.parallel.devices == 1
+    movable = accelerator.kind != "cpu"
+    if movable and options.parallel.devices > 1:
+        return ("model",)  # a rank lets go of each model whose part is done
     return offloads(options.memory, movable=movable, compiled=options.compile)
 
 
 def demand_of(options: Options, weights: Weights, size: Size, frames: int, models: Path) -> Demand:
     """Give what memory is planned with. Raises Unavailable, OSError."""
+    sharers = options.parallel.devices if options.parallel.text_fsdp else 1
     return Demand(
         architecture=weights.architecture,
         size=size,
         frames=frames,
-        text_numbers=numbers(weights, "text_encoder"),
+        text_numbers=numbers(weights, "text_encoder") // sharers,
         image_numbers=numbers(weights, "image_encoder"),
         vae_numbers=numbers(weights, "vae"),
         lora_bytes=lora.size_bytes(models, options.lora),

@@ -187,6 +187,10 @@ class Options(Section):
             raise ValueError("parallel: fsdp, text_fsdp and vae need several devices; set ulysses or cfg")
         if self.parallel.devices > 1 and self.memory.offload in ("blocks", "model"):
             raise ValueError("parallel: weights that are offloaded cannot be shared out; choose fsdp or offload: none")
+        if self.parallel.vae and self.memory.vae_tiles == "off":
+            raise ValueError("parallel.vae shares out tiles; leave memory.vae_tiles: off out")
+        if self.parallel.text_fsdp and self.memory.text_encoder == "cpu":
+            raise ValueError("parallel.text_fsdp shares the text encoder out; leave memory.text_encoder: cpu out")
         if self.parallel.fsdp and self.memory.quantize in ("fp8", "int8"):
             raise ValueError("parallel.fsdp needs weights of one type; leave memory.quantize out")
         if self.parallel.fsdp and (self.lora or self.compile):

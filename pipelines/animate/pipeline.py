@@ -15,6 +15,7 @@ from darkroom.pipelines.animate.alone import made_by
 from darkroom.pipelines.animate.chosen import choose
 from darkroom.pipelines.animate.fit import load_image
 from darkroom.pipelines.animate.options import Options
+from darkroom.pipelines.animate.parallel.launch import made_together
 from darkroom.pipelines.animate.part import read_part
 from darkroom.pipelines.animate.plan import AnimatePlan, ImageFacts, make_plan, told, video_size
 from darkroom.pipelines.base import BUNDLE, Process, Site
@@ -58,7 +59,8 @@ class Animate:
     @contextmanager
     def open(self, plan: AnimatePlan) -> Iterator[Process]:
         """Yield what makes parts; models are loaded when a part first needs them. Raises Unavailable."""
-        with made_by(plan, self.site, self.options) as process:
+        make = made_together if plan.parallel.devices > 1 else made_by
+        with make(plan, self.site, self.options) as process:
             yield process
 
     def join(self, plan: AnimatePlan, parts: Sequence[Path], out: Path) -> None:

@@ -16,6 +16,7 @@ from darkroom.pipelines.animate.options import (
     ParallelOptions,
     Solver,
 )
+from darkroom.pipelines.animate.parallel.limits import shared_size
 from darkroom.pipelines.animate.part import SCHEMA
 from darkroom.pipelines.animate.reuse import fresh_steps
 from darkroom.pipelines.animate.sizes import TRAINED_FRAMES, Fit, Size, choose_size, default_shift, round_frames
@@ -116,7 +117,10 @@ def video_size(options: Options, facts: ImageFacts) -> tuple[Size, int]:
     """Give the size and the number of frames. Raises Rejected where the image has no prompt."""
     if options.prompt is None:
         raise Rejected(f"{facts.source.name}: has no prompt; write one into {facts.source.stem}.txt beside it")
-    return choose_size(facts.width, facts.height, options.size, options.fit), round_frames(options.frames)
+    size, frames = choose_size(facts.width, facts.height, options.size, options.fit), round_frames(options.frames)
+    if options.fit == "keep":  # another size is a wish, which `limits.check_tokens` answers
+        size = shared_size(size, frames, options.parallel.ulysses)
+    return size, frames
 
 
 def make_plan(options: Options, facts: ImageFacts, chosen: Chosen, seed: int) -> AnimatePlan:

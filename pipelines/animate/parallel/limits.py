@@ -48,6 +48,8 @@ def check_tokens(parallel: ParallelOptions, size: Size, frames: int, name: str) 
 
 def shared_size(size: Size, frames: int, ulysses: int) -> Size:
     """Give `size`, or the one below it and nearest in pixels and shape whose tokens `ulysses` devices share evenly."""
+    if tokens(size, frames) % ulysses == 0:
+        return size
     fitting = [
         smaller
         for across in range(min(STEPS, size.width // MULTIPLE))

@@ -70,9 +70,10 @@ def test_loras_count_with_their_digests_and_their_memory(models: Path) -> None:
         made(models, lora=[{"file": "none.safetensors"}])
 
 
-def test_weights_shared_by_several_devices_stay_on_them() -> None:
+def test_several_devices_hold_a_model_while_it_works_and_stream_none() -> None:
     assert allowed(options(), card("cuda")) == ("none", "model", "blocks")
-    assert allowed(options(parallel={"ulysses": 2}), card("cuda")) == ("none",)
+    assert allowed(options(parallel={"ulysses": 2}), card("cuda")) == ("model",)
+    assert allowed(options(parallel={"ulysses": 2}), card("cpu")) == ("none",)
     assert allowed(options(), card("cpu")) == ("none",)
 
 

@@ -34,6 +34,8 @@ def test_the_defaults_are_the_official_ones() -> None:
         ({"parallel": {"fsdp": True}}, "need several devices"),
         ({"parallel": {"ulysses": 2}, "memory": {"offload": "blocks"}}, "cannot be shared out"),
         ({"parallel": {"ulysses": 2, "fsdp": True}, "memory": {"quantize": "int8"}}, "weights of one type"),
+        ({"parallel": {"ulysses": 2, "vae": True}, "memory": {"vae_tiles": False}}, "shares out tiles"),
+        ({"parallel": {"cfg": 2, "text_fsdp": True}, "memory": {"text_encoder": "cpu"}}, "text_encoder: cpu out"),
         ({"compile": True, "memory": {"offload": "blocks"}}, "compiled anew"),
         ({"compile": True, "attention_cache": {}}, "decided in the middle of a block"),
         ({"magcache": {}}, "ratios"),

@@ -1,11 +1,13 @@
 import errno
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_wan import animate
 
 from darkroom.pipelines.animate.options import ParallelOptions
 from darkroom.pipelines.animate.parallel import limits
@@ -47,6 +49,40 @@ def test_a_size_that_can_be_shared_is_near(width: int, height: int, frames: int,
     assert found == size or tokens(size, frames) % ulysses
     assert 0 <= width - found.width < 256
     assert 0 <= height - found.height < 256
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"parallel": {"ulysses": 4}}, "4 devices cannot share 2 heads"),
+        (
+            {"parallel": {"ulysses": 2}, "fit": "stretch", "size": "144x144", "frames": 9},
+            r"243 tokens.* such as 128x128",
+        ),
+    ],
+)
+def test_what_cannot_be_shared_is_refused_when_it_is_planned(
+    models: Path, image: Path, options: dict[str, Any], told: str
+) -> None:
+    pipeline = animate(models, **options)
+    with pytest.raises((Rejected, Unavailable), match=told):
+        pipeline.plan(pipeline.probe(image))
+
+
+def test_a_size_that_follows_the_image_is_one_that_can_be_shared(models: Path, image: Path) -> None:
+    sizes = []
+    for parallel in ({}, {"ulysses": 2}):
+        pipeline = animate(models, size="176x128", frames=9, parallel=parallel)
+        plan = pipeline.plan(pipeline.probe(image))
+        sizes.append((plan.size, tokens(plan.size, plan.frames) % 2))
+    (alone, odd), (shared, even) = sizes
+    assert (odd, even) == (1, 0)
+    assert 0 < alone.area - shared.area < 0.2 * alone.area
+
+
+def test_tiles_that_are_shared_out_are_planned(models: Path, image: Path) -> None:
+    pipeline = animate(models, parallel={"cfg": 2, "vae": True})
+    assert pipeline.plan(pipeline.probe(image)).profile.vae_tiled
 
 
 class Cards:
