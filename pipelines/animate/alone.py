@@ -1,9 +1,10 @@
 """The segments of a job on one device, in the memory there is: models come and go, and what runs out is answered"""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ class Room:
         self._known: dict[str, Any] = known if isinstance(known, dict) else {}
         self._budget = min(card(options.memory, self._device.total_bytes), self._device.free_bytes)
         fitting = begin(plan.profile, self._allowed, self.need, self._budget)
-        self.placement = further(fitting, placement_of(known), self._allowed)
+        self._tiles = options.memory.vae_tiles == "auto"
+        self.placement = further(fitting, placement_of(known), self._allowed, tiles=self._tiles)
         self._cleared = False
         self._tell()
 
@@ -101,7 +103,7 @@ class Room:
         if not self._cleared:
             self._cleared = True
             return True
-        lower = lighter(self.placement, stage, self._allowed, tiles=self._options.memory.vae_tiles == "auto")
+        lower = lighter(self.placement, stage, self._allowed, tiles=self._tiles)
         if lower is None:
             log.error(too_much(self._demand, self._plan.profile, self.need(self.placement), self._budget))
             return False
@@ -190,10 +192,10 @@ class Alone(Segments):
         """Tell whether the VAE works in tiles: as planned, or since memory ran out."""
         return self.room.placement.tiled
 
-    def embedding(self, words: str) -> Tensor:
+    def embedding(self, words: str, listen: Callable[[], None]) -> Tensor:
         """Give what the text encoder makes of `words`, or has made of them once."""
-        compute = super().embedding
-        return compute(words) if self.kept is None else self.kept.embedding(words, lambda: compute(words))
+        compute = partial(super().embedding, words, listen)
+        return compute() if self.kept is None else self.kept.embedding(words, compute)
 
     def took(self, times: list[float]) -> None:
         """Remember how fast it went."""

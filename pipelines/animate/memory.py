@@ -253,14 +253,12 @@ def begin(
     return placement
 
 
-def further(one: Placement, other: Placement | None, allowed: tuple[Offload, ...]) -> Placement:
-    """Give what needs least of two, in each thing; `other` is what was learned, and may be of other options."""
-    if other is None or other.offload not in allowed:
+def further(one: Placement, learned: Placement | None, allowed: tuple[Offload, ...], *, tiles: bool) -> Placement:
+    """Give what needs least of two, in each thing that the options leave open; what was learned may be of others."""
+    if learned is None:
         return one
-    return Placement(
-        offload=max(one.offload, other.offload, key=allowed.index),
-        tiled=one.tiled or other.tiled,
-    )
+    least = max(one.offload, learned.offload, key=allowed.index) if learned.offload in allowed else one.offload
+    return Placement(offload=least, tiled=one.tiled or (tiles and learned.tiled))
 
 
 def lighter(placement: Placement, stage: Stage, allowed: tuple[Offload, ...], *, tiles: bool) -> Placement | None:

@@ -96,10 +96,11 @@ class Segments:
         """Tell whether the VAE works in tiles."""
         return self.plan.profile.vae_tiled
 
-    def embedding(self, words: str) -> Tensor:
+    def embedding(self, words: str, listen: Callable[[], None]) -> Tensor:
         """Give what the text encoder makes of `words`."""
-        pipe = _pipe(tokenizer=self.components.tokenizer, text_encoder=self.text_encoder())
-        return encode_text(pipe, words, None)[0]
+        encoder = self.text_encoder()
+        with listening(encoder.encoder.block, listen):  # minutes, on a CPU
+            return encode_text(_pipe(tokenizer=self.components.tokenizer, text_encoder=encoder), words, None)[0]
 
     def prediction(self, transformer: Any, conditions: Conditions) -> Predict:
         """Give what a step asks for its velocity."""
@@ -116,10 +117,8 @@ class Segments:
 
     def _encoded(self, listen: Callable[[], None]) -> Part:
         plan = self.plan
-        prompt = self.embedding(plan.prompt)
-        listen()
-        negative = None if plan.negative is None else self.embedding(plan.negative)
-        listen()
+        prompt = self.embedding(plan.prompt, listen)
+        negative = None if plan.negative is None else self.embedding(plan.negative, listen)
         image = load_image(plan.facts.source)
         sees = _pipe(image_processor=self.components.image_processor, image_encoder=self.image_encoder())
         seen = encode_image(sees, image)

@@ -200,3 +200,15 @@ def test_room_is_made_by_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alone, "leave", lambda components, name, device, free: gone.append(name))
     make_room(object(), "vae", torch.device("cpu"))  # type: ignore[arg-type]
     assert gone == ["text_encoder", "image_encoder", "transformer"]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("offload", ["model", "blocks"])
+def test_on_a_gpu_where_weights_wait_changes_no_bit(site: Site, image: Path, tmp_path: Path, offload: str) -> None:
+    def parts(way: str) -> list[bytes]:
+        pipeline = at(replace(site, device="cuda"), attention="sdpa", memory={"offload": way})
+        _, made, _ = make(pipeline, image, tmp_path / way)
+        return [part.read_bytes() for part in made]
+
+    assert parts("none") == parts(offload)

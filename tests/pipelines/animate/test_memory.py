@@ -167,10 +167,15 @@ def test_a_job_begins_with_the_fastest_way_that_fits_what_is_free() -> None:
 
 def test_what_was_learned_counts_where_it_needs_less() -> None:
     taught = Placement(offload="model", tiled=True)
-    assert further(Placement(), taught, ALL) == taught
-    assert further(Placement(offload="blocks"), taught, ALL) == Placement(offload="blocks", tiled=True)
-    assert further(Placement(), taught, ("none",)) == Placement()
-    assert further(Placement(), None, ALL) == Placement()
+    assert further(Placement(), taught, ALL, tiles=True) == taught
+    assert further(Placement(offload="blocks"), taught, ALL, tiles=True) == Placement(offload="blocks", tiled=True)
+    assert further(Placement(), None, ALL, tiles=True) == Placement()
+
+
+def test_what_was_learned_does_not_go_against_the_options() -> None:
+    taught = Placement(offload="model", tiled=True)
+    assert further(Placement(), taught, ("none",), tiles=True) == Placement(tiled=True)
+    assert further(Placement(), taught, ALL, tiles=False) == Placement(offload="model")
 
 
 def test_the_ladder_takes_what_helps_and_tiles_last() -> None:

@@ -38,6 +38,16 @@ def test_a_wish_to_stop_is_heard_within_a_step(models: Path, image: Path, tmp_pa
     assert (tmp_path / "step").read_bytes() == parts[1].read_bytes()
 
 
+def test_a_wish_to_stop_is_heard_while_the_prompt_is_read(models: Path, image: Path, tmp_path: Path) -> None:
+    pipeline = animate(models)
+    plan = pipeline.plan(pipeline.probe(image))
+    heard: list[int] = []
+    with pipeline.open(plan) as process:
+        process(plan.segments[0], None, tmp_path / "part", heard.append)
+    assert heard[:-1] == [0] * (2 * 2 + 1)  # both prompts through both blocks, and the image
+    assert heard[-1] == 1
+
+
 def test_a_job_may_have_a_limit(models: Path, image: Path, tmp_path: Path) -> None:
     with pytest.raises(Rejected, match=r"cat\.png: not done within 1e-06 s; raise time_limit_s"):
         make(animate(models, time_limit_s=1e-6), image, tmp_path / "work")
