@@ -3,10 +3,10 @@
 import errno
 import math
 import socket
-from importlib import import_module
 
 import torch
 
+from darkroom.pipelines.animate.device import opened
 from darkroom.pipelines.animate.options import ParallelOptions
 from darkroom.pipelines.animate.sizes import MULTIPLE, Size, tokens
 from darkroom.pipelines.errors import Rejected, Unavailable
@@ -27,8 +27,7 @@ def check_devices(parallel: ParallelOptions, heads: int, device: str) -> None:
             f"parallel.ulysses: {parallel.ulysses} devices cannot share {heads} heads evenly; "
             f"set one of {', '.join(str(n) for n in range(1, 17) if heads % n == 0)}"
         )
-    first = torch.device(device)
-    there, needed = devices_from(first), parallel.devices
+    there, needed = devices_from(opened(device)), parallel.devices
     if there is not None and there < needed:
         raise Unavailable(
             f"parallel: needs {needed} devices from {device} on, and there are {there}; set ulysses and cfg to fewer"
@@ -68,8 +67,6 @@ def devices_from(first: torch.device) -> int | None:
     """Count the devices of the kind from `first` on; None for CPUs, which share themselves."""
     if first.type == "cpu":
         return None
-    if first.type == "npu":
-        import_module("torch_npu")
     count: int = torch.get_device_module(first).device_count()
     return max(0, count - (first.index or 0))
 

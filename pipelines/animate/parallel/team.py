@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
+from darkroom.pipelines.animate.device import family_of, opened
 from darkroom.pipelines.animate.options import ParallelOptions
 
 CFG, RING, ULYSSES = "cfg", "ring", "ulysses"
@@ -40,21 +40,20 @@ def joined(meeting: Path, rank: int, first: str, parallel: ParallelOptions, pati
     first:      the device of rank 0, "cuda:1"; the others' follow it
     patience_s: how long one may wait for another
 
+    Measured with Gloo alone; NCCL and HCCL are not measured.
     Raises RuntimeError if somebody does not come. It is not left in order after an error: the others may be gone.
     """
-    device = device_of(first, rank)
-    if device.type == "npu":
-        import_module("torch_npu")  # brings the device and its backend, HCCL
+    opened(first)
+    device, size = device_of(first, rank), parallel.devices
     if device.type != "cpu":
-        torch.accelerator.set_device_index(device.index)
-    size = parallel.devices
+        torch.get_device_module(device).set_device(device)
     dist.init_process_group(
-        dist.get_default_backend_for_device(device),  # NCCL, HCCL or Gloo
+        family_of(first).collective,
         init_method=f"file://{meeting}",
         rank=rank,
         world_size=size,
         timeout=timedelta(seconds=patience_s),
-        device_id=None if device.type == "cpu" else device,
+        device_id=device if device.type == "cuda" else None,
     )
     mesh = init_device_mesh(device.type, (parallel.cfg, 1, parallel.ulysses), mesh_dim_names=(CFG, RING, ULYSSES))
     everyone = init_device_mesh(device.type, (size,), mesh_dim_names=("everyone",))
