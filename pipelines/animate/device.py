@@ -1,6 +1,7 @@
 """CUDA, NPU or CPU: what a device string means, what the device is, and what its processes need around them"""
 
 import gc
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -111,7 +112,8 @@ def environment(device: str, numbers: tuple[int, ...], given: Mapping[str, str])
 
 
 def _torch_npu(device: str) -> Any:
-    """Give `torch.npu`."""
+    """Give `torch.npu`; what its package reads as it is loaded is set before, unless it is set already."""
+    os.environ.update(environment("npu", (), os.environ))
     try:
         import_module("torch_npu")
     except ModuleNotFoundError as error:

@@ -33,7 +33,7 @@ def expected_s(
     if (measured := seconds_of(learned)) is not None:
         return measured * passes, "as measured here"
     for name, pace in PUBLISHED.items():
-        if name in device.replace("-", " ").split() or f"RTX {name}" in device:
+        if name in device.replace("-", " ").split():
             return passes * operations(a, size, frames) / (pace * 1e12), "by published times of such a card"
     return None
 

@@ -10,6 +10,7 @@ from diffusers import WanImageToVideoPipeline
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from darkroom.kernels.device import is_full
 from darkroom.pipelines.animate.options import Lora
 from darkroom.pipelines.digests import digest
 from darkroom.pipelines.errors import Unavailable
@@ -60,6 +61,8 @@ def _load(pipe: Any, path: Path, name: str) -> None:
     try:
         pipe.load_lora_weights(load_file(path), adapter_name=name)
     except (OSError, SafetensorError, ValueError, RuntimeError, LookupError) as error:
+        if is_full(error):
+            raise
         line = (str(error) or type(error).__name__).splitlines()[0]
         raise Unavailable(f"{path}: no LoRA of this model ({line}); take it out of lora") from error
     if name not in pipe.get_list_adapters().get("transformer", []):

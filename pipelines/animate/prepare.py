@@ -23,10 +23,11 @@ def prepare(components: Components, plan: AnimatePlan, device: torch.device, und
     if format_of(components.transformer.blocks) not in ("none", wanted):
         components.release("transformer")
     transformer = components.transformer
-    if wanted != "none" and format_of(transformer.blocks) == "none":
+    if wanted != "none":
         quantize(transformer.blocks, wanted, device)
+    if plan.lora or plan.compiled:
+        unstream(transformer)  # what streams is a list of weights, and hooks in the place of what a block computes
     if plan.lora:
-        unstream(transformer)  # what streams is a list of weights, to which these are to be added
         undo.enter_context(wearing(transformer, plan.lora))
         undo.callback(unstream, transformer)
     if plan.compiled:

@@ -46,14 +46,23 @@ def rounded(weight: Tensor, format: Format) -> tuple[Tensor, Tensor]:
 
 
 def quantize(blocks: nn.ModuleList, format: Format, device: torch.device | str | None = None) -> None:
-    """Put every linear layer of `blocks` into 8 bits, block by block, on `device` if one is named: it rounds faster."""
+    """Put every linear layer of `blocks` into 8 bits, block by block, on `device` if one is named: it rounds faster.
+
+    What is in 8 bits already stays: a call that was broken off, by memory that ran out, is ended by the next.
+    """
     for block in blocks:
+        exact = [
+            (module, name, child)
+            for module in block.modules()
+            for name, child in module.named_children()
+            if type(child) is nn.Linear
+        ]
+        if not exact:
+            continue
         home = next(block.parameters()).device
         block.to(device or home)
-        for module in list(block.modules()):
-            for name, child in list(module.named_children()):
-                if type(child) is nn.Linear:
-                    setattr(module, name, EightBit(child, format))
+        for module, name, child in exact:
+            setattr(module, name, EightBit(child, format))
         block.to(home)
 
 

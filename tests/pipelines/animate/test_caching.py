@@ -9,9 +9,11 @@ from darkroom.pipelines.animate import tiny
 from darkroom.pipelines.animate.caching import BRANCHES, reusing
 from darkroom.pipelines.animate.denoise import one_pass
 from darkroom.pipelines.animate.encode import Conditions
+from darkroom.pipelines.animate.offload import stream, unstream
 from darkroom.pipelines.animate.options import AttentionCache, MagCache
 from darkroom.pipelines.animate.reuse import mag_computes
 
+CPU = torch.device("cpu")
 STEPS = 12
 RATIOS = (1.0, 1.02, 0.99, 1.01, 0.98, 1.0, 1.03, 0.97, 1.0, 0.9, 1.0, 0.99)
 
@@ -120,3 +122,20 @@ def test_nothing_is_left_behind_when_a_job_ends_in_the_middle(
         raise KeyError
     assert all(torch.equal(a, b) for a, b in zip(plain, walk(transformer, 0, 3), strict=True))
     assert not transformer.is_cache_enabled
+
+
+@pytest.mark.parametrize(
+    ("attention_cache", "magcache"),
+    [(AttentionCache(start=2, interval=3, end=9), None), (None, MagCache(ratios=RATIOS))],
+)
+def test_blocks_that_come_and_go_are_reused_the_same(
+    attention_cache: AttentionCache | None, magcache: MagCache | None
+) -> None:
+    results = []
+    transformer = tiny.components().transformer
+    for streamed in (False, True, False):
+        stream(transformer, CPU, pinned=False) if streamed else unstream(transformer)
+        with reusing(transformer, attention_cache, magcache, steps=STEPS, first=0):
+            results.append(walk(transformer, 0, STEPS))
+    for other in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))

@@ -13,7 +13,8 @@ ROOT = Path(__file__).parents[3]
 
 # What torch_npu does as far as it matters here: it gives torch a device of that name, and a module about it.
 STUB = """
-import sys, torch
+import os, torch
+read = {name: os.environ[name] for name in ("PYTORCH_NPU_ALLOC_CONF", "HCCL_CONNECT_TIMEOUT")}
 torch.utils.rename_privateuse1_backend("npu")
 class Npu:
     is_available = staticmethod(lambda: True)
@@ -32,6 +33,8 @@ assert (npu.kind, npu.name, npu.total_bytes, npu.free_bytes) == ("npu", "Ascend9
 assert str(opened("npu:1")) == "npu:1"
 release("npu:1")
 assert torch.npu.released == [1]
+import torch_npu
+assert torch_npu.read == {"PYTORCH_NPU_ALLOC_CONF": "expandable_segments:True", "HCCL_CONNECT_TIMEOUT": "60"}
 """
 
 
@@ -80,7 +83,7 @@ def test_an_npu_is_asked_by_the_module_its_package_brings(tmp_path: Path) -> Non
     paths = os.pathsep.join((str(tmp_path), str(ROOT)))
     ran = subprocess.run(
         [sys.executable, "-P", "-c", LOOK],
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "HCCL_CONNECT_TIMEOUT": "60"},
         capture_output=True,
         text=True,
         check=False,

@@ -72,3 +72,13 @@ def test_the_model_gives_nearly_the_same_and_takes_less() -> None:
     }
     a, b = exact(**given)[0], eight(**given)[0]
     assert 0 < (a - b).abs().max() < 0.03 * a.abs().max()
+
+
+def test_what_was_broken_off_is_ended_by_the_next_call() -> None:
+    half, whole = tiny.components().transformer, tiny.components().transformer
+    quantize(half.blocks[:1], "int8")
+    for transformer in (half, whole):
+        quantize(transformer.blocks, "int8")
+        quantize(transformer.blocks, "int8")
+    for a, b in zip(half.state_dict().values(), whole.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
