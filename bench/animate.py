@@ -112,7 +112,7 @@ def rows(case: Case, ask: Asked) -> Iterator[Row]:
         del model
         gc.collect()
         model = transformer(case)
-        quantize(model.blocks, format, case.device)  # type: ignore[arg-type]
+        quantize(model.blocks, format, case.device)
         yield tried(case, f"weights in {format}", model, limit, ask, nullcontext())
 
 
