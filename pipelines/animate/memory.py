@@ -165,7 +165,8 @@ def _pictures(demand: Demand, tiled: bool) -> int:
     pixels = demand.size.area
     if not tiled or pixels <= VAE_TILE**2:
         return VAE_BYTES * pixels
-    return VAE_BYTES * VAE_TILE**2 + 2 * 3 * demand.frames * pixels * 4  # the tiles, and the frames they make
+    # A tile at work; then all tiles, which overlap, the rows they are joined to, and the frames of these.
+    return VAE_BYTES * VAE_TILE**2 + 3 * 3 * demand.frames * pixels * 4
 
 
 # -- which way ---------------------------------------------------------------------------------------------------------

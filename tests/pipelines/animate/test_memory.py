@@ -3,9 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import WanTransformer3DModel
+from live_bytes import LiveBytes
 
 from darkroom.pipelines.animate.fits import OFFICIAL, demand
 from darkroom.pipelines.animate.memory import (
+    ACTIVATIONS,
     Bytes,
     Demand,
     Offload,
@@ -24,7 +26,7 @@ from darkroom.pipelines.animate.memory import (
     placement_of,
 )
 from darkroom.pipelines.animate.options import MemoryOptions
-from darkroom.pipelines.animate.sizes import Size
+from darkroom.pipelines.animate.sizes import Size, tokens
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.flashvsr.memory import FRAGMENTED, SLACK
 
@@ -203,3 +205,32 @@ def test_a_placement_is_stored_and_read_back_and_foreign_ones_are_not() -> None:
         {"offload": "none", "tiled": 1},
     ):
         assert placement_of(foreign) is None
+
+
+@torch.no_grad()
+def counted(wanted: Demand, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Give the peak of a pass through one block of the real width, run with tensors that have no content."""
+    # As a kernel does it that keeps no scores.
+    monkeypatch.setattr(
+        torch.nn.functional, "scaled_dot_product_attention", lambda query, key, value, **_: torch.empty_like(query)
+    )
+    kinds = {"in_channels": 36, "text_dim": 4096, "image_dim": 1280, "added_kv_proj_dim": 5120}
+    with torch.device("meta"):
+        model = WanTransformer3DModel(**kinds, num_layers=1).requires_grad_(False)
+        for name, parameter in model.named_parameters():
+            if not any(kept in name for kept in model._keep_in_fp32_modules):
+                parameter.data = parameter.data.bfloat16()
+        height, width = wanted.size.height // 8, wanted.size.width // 8
+        latents = torch.empty(1, 36, (wanted.frames - 1) // 4 + 1, height, width, dtype=torch.bfloat16)
+        words, image = (torch.empty(1, *shape, dtype=torch.bfloat16) for shape in ((512, 4096), (257, 1280)))
+        with LiveBytes() as live:
+            model(latents, torch.empty(1), words, image, return_dict=False)
+    return int(live.peak)
+
+
+def test_a_block_holds_no_more_than_the_estimate_for_each_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = [replace(SMALL, frames=frames) for frames in (41, 81)]
+    # The difference of two lengths: what does not grow with the tokens is weights, which the counting sees too.
+    first, second = (counted(one, monkeypatch) for one in wanted)
+    each = (second - first) / (tokens(SMALL.size, 81) - tokens(SMALL.size, 41))
+    assert 10 < each / (5120 * 2) < ACTIVATIONS
