@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from darkroom.pipelines.importing import sync
+
 log = logging.getLogger(__name__)
 
 FILE = "digests.json"  # in the folder of the files it is about
@@ -80,9 +82,9 @@ def durable(path: Path) -> Iterator[Path]:
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")  # several workers may write the same
     try:
         yield draft
-        _sync(draft)
+        sync(draft)
         draft.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
@@ -102,11 +104,3 @@ def _json(values: Mapping[str, Any]) -> str:
 
 def _times(found: os.stat_result) -> dict[str, int]:
     return {"size_bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -1,7 +1,5 @@
 """Import: the published files of Wan2.1 I2V, checked and written once more as they load mapped, in 16 bits"""
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +22,7 @@ from darkroom.pipelines.animate.manifest import MANIFEST, Manifest, Noted, read_
 from darkroom.pipelines.animate.weights import NAME, Resolution, missing, read
 from darkroom.pipelines.digests import known, measure, remember
 from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.importing import alone, check_space, sync
 
 DRAFT = ".import"  # a folder within the model's own, until all of it is written
 
@@ -49,7 +48,7 @@ def convert(source: Path, models: Path, resolution: Resolution | None = None, sa
         if _is_current(place, sources):
             say(f"{source}: was imported before, into {place}")
             return place
-        _check_space(place, parts)
+        check_space(place, sum(model.size_bytes for model in parts.values()))
         draft = place / DRAFT
         draft.mkdir()
         notes = _write(draft, found.tokenizer, parts, resolution, say)
@@ -131,41 +130,22 @@ def _copied_tokenizer(source: Path, folder: Path) -> object:
 def _move(draft: Path, place: Path) -> None:
     """Move what is in `draft` up to `place`; only with the last file there is a model."""
     for path in draft.rglob("*"):
-        _sync(path)
+        sync(path)
     (place / INDEX).unlink(missing_ok=True)
     for component in CONFIGS:
         shutil.rmtree(place / component, ignore_errors=True)
         (draft / component).rename(place / component)
     (draft / MANIFEST).rename(place / MANIFEST)
-    _sync(place)
+    sync(place)
     (draft / INDEX).rename(place / INDEX)
-    _sync(place)
+    sync(place)
     draft.rmdir()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _check_space(place: Path, parts: Mapping[Component, Model]) -> None:
-    free, wanted = shutil.disk_usage(place).free, sum(model.size_bytes for model in parts.values())
-    if free < wanted:
-        raise Unavailable(f"{place}: {free / 1e9:.1f} GB free and {wanted / 1e9:.1f} GB needed; make room")
 
 
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Let one import at a time write to `place`, and clear away what it or one that was killed has left."""
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"{place}: another import is writing here; wait for its end") from None
+    """Be the only import to write to `place`, and clear away what it or one that was killed has left."""
+    with alone(place):
         shutil.rmtree(place / DRAFT, ignore_errors=True)
         try:
             yield
@@ -173,5 +153,3 @@ def _alone(place: Path) -> Iterator[None]:
             shutil.rmtree(place / DRAFT, ignore_errors=True)
             with suppress(OSError):  # it holds something, as it should
                 place.rmdir()
-    finally:
-        os.close(handle)

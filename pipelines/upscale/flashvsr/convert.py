@@ -1,10 +1,7 @@
 """Import: the published files of FlashVSR, checked and written once more as 16-bit safetensors that load mapped"""
 
-import fcntl
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from itertools import chain
@@ -16,6 +13,7 @@ from torch import Tensor
 
 from darkroom.pipelines.digests import durable, known, measure, remember, write_json
 from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.importing import alone, check_space
 from darkroom.pipelines.upscale.flashvsr.architecture import Role
 from darkroom.pipelines.upscale.flashvsr.files import (
     FOLDERS,
@@ -66,7 +64,7 @@ def convert(source: Path, models: Path, version: Number | None = None, say: Say 
             raise Unavailable(f"{place}: holds version {before.version}, and {source} is {number}; remove one of them")
         notes = dict(before.files) if before else {}
         fresh = {role: file for role, file in files.items() if not _is_current(place, file, notes)}
-        _check_space(place, {role: tensors[role] for role in fresh})
+        check_space(place, sum(size_of(tensors[role]) for role in fresh))
         notes |= _written(place, fresh, tensors, say)
         manifest = Manifest(version=number, dtype=str(DTYPE).removeprefix("torch."), files=notes)
         write_json(place / MANIFEST, manifest.model_dump())
@@ -168,23 +166,10 @@ def _name(role: Role) -> str:
     return f"{role}.safetensors"
 
 
-def _check_space(place: Path, tensors: Mapping[Role, Mapping[str, Tensor]]) -> None:
-    free, wanted = shutil.disk_usage(place).free, sum(map(size_of, tensors.values()))
-    if free < wanted:
-        raise Unavailable(f"{place}: {free / 1e9:.1f} GB free and {wanted / 1e9:.1f} GB needed; make room")
-
-
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
-    """Let one import at a time write to `place`, and clear away what one that was killed has left."""
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Unavailable(f"{place}: another import is writing here; wait for its end") from None
+    """Be the only import to write to `place`, and clear away what one that was killed has left."""
+    with alone(place):
         for draft in place.glob(".*.safetensors.*.draft"):
             draft.unlink()
         yield
-    finally:
-        os.close(handle)

@@ -244,7 +244,7 @@ run.convert(Path(sys.argv[3]), Path(sys.argv[4]))
 """
 
 
-@pytest.mark.parametrize(("function", "call"), [("write_shards", 2), ("_sync", -1)])
+@pytest.mark.parametrize(("function", "call"), [("write_shards", 2), ("sync", -1)])
 def test_an_import_that_is_killed_leaves_no_model_and_the_next_one_ends_it(
     source: Path, models: Path, imported: Path, function: str, call: int
 ) -> None:
