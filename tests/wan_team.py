@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from darkroom.pipelines.animate.options import ParallelOptions
 from darkroom.pipelines.animate.parallel.team import Team, joined
@@ -32,6 +33,7 @@ def _forked(folder: Path, rank: int, parallel: ParallelOptions, work: Callable[[
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
         with joined(folder / "meeting", rank, "cpu", parallel, PATIENCE_S) as team:
             torch.save(work(team), folder / f"{rank}")
+            dist.barrier()  # they are let go together
         status = 0
     except BaseException:
         traceback.print_exc()

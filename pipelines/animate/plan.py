@@ -84,7 +84,8 @@ class AnimatePlan(Plan):
     @property
     def what(self) -> str:
         """What does the work, for people."""
-        return f"{self.model}, {self.profile.what}" + (f"; {self.why}" if self.why else "")
+        devices = f", {self.parallel.devices} devices" if self.parallel.devices > 1 else ""
+        return f"{self.model}, {self.profile.what}{devices}" + (f"; {self.why}" if self.why else "")
 
 
 def stages(steps: int, at_once: int | None, fresh: Sequence[int] = ()) -> tuple[Segment, ...]:
@@ -199,4 +200,5 @@ def told(plan: AnimatePlan) -> dict[str, Any]:
         "model": plan.model,
         "lora": [[str(lora.file), lora.weight] for lora in plan.lora],
         "profile": asdict(plan.profile),
+        "parallel": plan.parallel.model_dump(),
     }

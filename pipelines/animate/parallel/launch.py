@@ -21,7 +21,7 @@ from typing import Any
 
 from darkroom.pipelines.animate.alone import embeddings_of
 from darkroom.pipelines.animate.components import kept
-from darkroom.pipelines.animate.device import environment, release
+from darkroom.pipelines.animate.device import release
 from darkroom.pipelines.animate.options import Options
 from darkroom.pipelines.animate.parallel.wire import receive, send, words_of
 from darkroom.pipelines.animate.plan import AnimatePlan
@@ -58,7 +58,7 @@ def made_together(plan: AnimatePlan, site: Site, options: Options) -> Iterator[P
             "meeting": f"{folder}/meeting",
             "patience_s": SILENT_S,
         }
-        with Group(plan.parallel.devices, begin, environment(site.device, (), ENVIRONMENT | os.environ)) as group:
+        with Group(plan.parallel.devices, begin) as group:
             yield group
 
 
@@ -77,7 +77,6 @@ class Group:
 
     size: int
     begin: Mapping[str, Any]  # told to each, with its number
-    environment: Mapping[str, str] = field(default_factory=lambda: ENVIRONMENT | os.environ)
     command: Sequence[str] = COMMAND
     silent_s: float = SILENT_S
     ranks: list[Rank] = field(default_factory=list)
@@ -134,7 +133,7 @@ class Group:
                     pass_fds=(theirs.fileno(),),
                     stdin=subprocess.DEVNULL,
                     process_group=self.ranks[0].process.pid if self.ranks else 0,
-                    env=self.environment,
+                    env={**ENVIRONMENT, **os.environ},
                 )
             except OSError as error:
                 ours.close()

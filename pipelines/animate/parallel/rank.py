@@ -21,7 +21,7 @@ from darkroom.kernels.device import is_full
 from darkroom.pipelines.animate.components import kept
 from darkroom.pipelines.animate.embeddings import Embeddings
 from darkroom.pipelines.animate.parallel.shared import Shared
-from darkroom.pipelines.animate.parallel.team import Team, device_of, joined
+from darkroom.pipelines.animate.parallel.team import device_of, joined
 from darkroom.pipelines.animate.parallel.wire import receive, send, value_of
 from darkroom.pipelines.animate.plan import AnimatePlan
 from darkroom.pipelines.animate.segments import PRECISIONS
@@ -62,10 +62,10 @@ def work(pipe: Connection, begin: dict[str, Any]) -> None:
         if team.device.type == "cpu":
             torch.set_num_threads(max(1, torch.get_num_threads() // team.size))
         keeps = value_of(Embeddings, begin["embeddings"]) if begin["embeddings"] else None
-        _serve(pipe, Shared(plan, components, team.device, begin["limit_s"], team=team, kept=keeps), team)
+        _serve(pipe, Shared(plan, components, team.device, begin["limit_s"], team=team, kept=keeps))
 
 
-def _serve(pipe: Connection, segments: Shared, team: Team) -> None:
+def _serve(pipe: Connection, segments: Shared) -> None:
     beat = Beat(pipe)
     while True:
         try:
@@ -75,7 +75,6 @@ def _serve(pipe: Connection, segments: Shared, team: Team) -> None:
         segment = Segment(*words["segment"])
         previous = Path(words["previous"]) if words["previous"] is not None else None
         segments(segment, previous, Path(words["out"]), beat)
-        log.info("segment %d: done on %s", segment.index, team.device)
         send(pipe, done=segment.index)
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from darkroom.pipelines.animate.device import family_of, opened
+from darkroom.pipelines.animate.device import opened
 from darkroom.pipelines.animate.options import ParallelOptions
 
 CFG, RING, ULYSSES = "cfg", "ring", "ulysses"
@@ -48,7 +48,7 @@ def joined(meeting: Path, rank: int, first: str, parallel: ParallelOptions, pati
     if device.type != "cpu":
         torch.get_device_module(device).set_device(device)
     dist.init_process_group(
-        family_of(first).collective,
+        dist.get_default_backend_for_device(device),  # NCCL, HCCL or Gloo
         init_method=f"file://{meeting}",
         rank=rank,
         world_size=size,
@@ -57,6 +57,7 @@ def joined(meeting: Path, rank: int, first: str, parallel: ParallelOptions, pati
     )
     mesh = init_device_mesh(device.type, (parallel.cfg, 1, parallel.ulysses), mesh_dim_names=(CFG, RING, ULYSSES))
     everyone = init_device_mesh(device.type, (size,), mesh_dim_names=("everyone",))
+    dist.barrier()  # one that came and went at once would cut off those that are still coming
     yield Team(rank=rank, size=size, device=device, mesh=mesh, everyone=everyone)
     dist.destroy_process_group()
 

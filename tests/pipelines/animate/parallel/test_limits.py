@@ -82,7 +82,10 @@ def test_a_size_that_follows_the_image_is_one_that_can_be_shared(models: Path, i
 
 def test_tiles_that_are_shared_out_are_planned(models: Path, image: Path) -> None:
     pipeline = animate(models, parallel={"cfg": 2, "vae": True})
-    assert pipeline.plan(pipeline.probe(image)).profile.vae_tiled
+    plan = pipeline.plan(pipeline.probe(image))
+    assert plan.profile.vae_tiled
+    assert "2 devices" in plan.what
+    assert pipeline.report(plan)["parallel"]["vae"]
 
 
 class Cards:
