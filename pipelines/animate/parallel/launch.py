@@ -7,6 +7,7 @@ waits half a minute for those that hang, opens a port to the network and loads t
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from darkroom.pipelines.animate.alone import embeddings_of
@@ -36,6 +37,7 @@ LISTEN_S = 0.2  # between two looks at whether the worker is wished to stop
 SILENT_S = 1800.0  # no rank says anything for so long: they hang. Reading 33 GB from a slow share takes minutes
 ECHO_S = 3.0  # after a rank lost another, for that one's own word
 GOODBYE_S = 20.0
+MEETING = "darkroom-meeting-"
 # Ranks of one machine meet on its loopback: no port is open to the network, and the service may have no other.
 ENVIRONMENT = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "OMP_WAIT_POLICY": "passive"}
 KINDS: Mapping[str, type[DarkroomError]] = {"Rejected": Rejected, "Unavailable": Unavailable}
@@ -47,7 +49,8 @@ def made_together(plan: AnimatePlan, site: Site, options: Options) -> Iterator[P
     weights = find(site.models, plan.model)
     kept.cache_clear()  # what this process has on the first device is in the way
     release(site.device)
-    with TemporaryDirectory(prefix="darkroom-") as folder:
+    sweep(Path(gettempdir()))
+    with TemporaryDirectory(prefix=f"{MEETING}{os.getpid()}-") as folder:
         begin = {
             "plan": words_of(plan),
             "device": site.device,
@@ -60,6 +63,13 @@ def made_together(plan: AnimatePlan, site: Site, options: Options) -> Iterator[P
         }
         with Group(plan.parallel.devices, begin) as group:
             yield group
+
+
+def sweep(folder: Path) -> None:
+    """Remove from `folder` where the ranks of workers met that were killed: those cleared nothing up."""
+    for old in folder.glob(f"{MEETING}*-*"):
+        if not Path(f"/proc/{old.name.removeprefix(MEETING).partition('-')[0]}").exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,7 @@
 """Held with ranks that do nothing and start in a moment; test_rank.py and test_shared.py have real ones."""
 
+import os
+import subprocess
 import sys
 import textwrap
 import time
@@ -8,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from darkroom.pipelines.animate.parallel.launch import Group
+from darkroom.pipelines.animate.parallel.launch import Group, sweep
 from darkroom.pipelines.base import Segment
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
@@ -66,6 +68,16 @@ def test_a_segment_is_told_to_all_and_its_progress_comes_back(tmp_path: Path) ->
     assert ticks[-1] == 7
     assert ended(members)
     assert (tmp_path / "part.0").exists() and (tmp_path / "part.1").exists(), "they were not let go in order"
+
+
+def test_what_a_killed_worker_left_is_removed_and_what_another_uses_is_not(tmp_path: Path) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for name in (f"darkroom-meeting-{gone.pid}-abc", f"darkroom-meeting-{os.getpid()}-abc", "darkroom-else"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "meeting").touch()
+    sweep(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"darkroom-meeting-{os.getpid()}-abc", "darkroom-else"}
 
 
 def test_a_wish_to_stop_ends_all_at_once(tmp_path: Path) -> None:

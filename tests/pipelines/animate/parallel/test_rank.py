@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Pipe
@@ -100,7 +101,10 @@ def test_a_job_of_two_devices_survives_the_death_of_one_and_makes_what_one_devic
     assert (tmp_path / "result.mp4").stat().st_size
 
 
-def test_no_rank_outlives_the_worker(models: Path, image: Path, tmp_path: Path) -> None:
+def test_no_rank_outlives_the_worker(
+    models: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     pipeline, plan, parts = job(models, image, tmp_path / "two", **TWO)
     noted = tmp_path / "pids"
     worker = os.fork()
