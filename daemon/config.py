@@ -35,7 +35,7 @@ FolderPath = Annotated[Path, BeforeValidator(lambda raw: raw or None), AfterVali
 PipelineName = Annotated[str, AfterValidator(_known_pipeline)]
 Template = Annotated[str, AfterValidator(check_template)]
 WindowText = Annotated[str, AfterValidator(lambda text: parse_window(text) and text)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,2})?)$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|npu)(:\d{1,2})?)$")]
 
 
 class ConfigError(ValueError):
@@ -131,7 +131,7 @@ class Worker(Section):
     """The child process that owns the device."""
 
     devices: list[Device] = Field(["auto"], min_length=1)
-    """one worker each: auto, cpu, cuda, cuda:0, cuda:1, ...; auto takes the first GPU, or the CPU"""
+    """one worker each: auto, cpu, cuda, cuda:0, npu:0 (animate only), ...; auto takes the first GPU, or the CPU"""
     keep_warm: Seconds = 600
     """an idle worker keeps its model loaded for so long, then ends and frees the device"""
     preload: bool = False
