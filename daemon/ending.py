@@ -25,7 +25,7 @@ EXIT_CODES = {
     FAULTY: "run --drain: a job ended failed or quarantined",
     UNKNOWN: "there is no such job or folder",
     UNAVAILABLE: "the journal, the state folder or a folder cannot be used",
-    LEFT: "run --drain: something is left that cannot run now: folder offline, disk full, a hold, a schedule, no prompt",
+    LEFT: "run --drain: something is left that cannot run now: folder offline, disk full, hold, a schedule, no prompt",
     CONFIG: "the configuration cannot be used",
 }
 EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."

@@ -198,9 +198,7 @@ def test_a_file_as_large_as_the_published_one_must_be_it(
     )
 
 
-def test_numbers_that_are_none_in_16_bits_are_refused_and_nothing_is_left(
-    source: Path, models: Path
-) -> None:
+def test_numbers_that_are_none_in_16_bits_are_refused_and_nothing_is_left(source: Path, models: Path) -> None:
     path = source / original.PUBLISHED["text_encoder"].name
     tensors = torch.load(path, weights_only=True)
     tensors["norm.weight"][3] = float("nan")
