@@ -143,7 +143,14 @@ def test_watching_needs_a_terminal(desk: Desk) -> None:
 def test_watching_shows_it_anew_until_ctrl_c_and_gives_the_terminal_back(desk: Desk) -> None:
     ours, theirs = os.openpty()
     command = [sys.executable, "-P", "-m", "darkroom", "--config", str(desk.config), "status", "--watch"]
-    watching = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"})
+    # Whoever runs the tests in the background has them, and what they start, ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        watching = subprocess.Popen(
+            command, stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
     os.close(theirs)
     shown = b""
     while shown.count(b"not running") < 2:
