@@ -122,9 +122,11 @@ def _read(places: Sequence[_Place]) -> Iterator[_Place]:
     while start < len(bands):
         stop, gutter = _columns(bands[start : next((stop for stop in tables if stop >= start), None)])
         together = list(chain.from_iterable(bands[start : start + stop]))
-        if gutter:
-            yield from _read([place for place in together if place.right <= gutter])
-            yield from _read([place for place in together if place.right > gutter])
+        left = [place for place in together if place.right <= gutter]
+        right = [place for place in together if place.right > gutter]
+        if gutter and left and right:  # a line may be wider than its words, and stand across the gutter
+            yield from _read(left)
+            yield from _read(right)
         else:
             yield from chain.from_iterable(_rows(together))
         start += stop

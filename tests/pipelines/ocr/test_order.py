@@ -154,3 +154,15 @@ boxes = st.builds(
 def test_no_line_is_lost_or_doubled_and_the_order_is_settled(lines: list[Line]) -> None:
     found = in_order(lines, *SIZE)
     assert sorted(names(found)) == sorted(names(lines))
+
+
+def test_a_line_across_what_looked_like_a_gutter_is_read_all_the_same() -> None:
+    lines = [
+        line("a", 0, 2, 19, 2),
+        line("b", 3, 2, 180, 2),
+        line("c", 1, 5, 0, 1),
+        line("d", 0, 4, 184, 1),
+        line("e", 184, 0, 8, 1),
+        line("f", 195, 0, 57, 1),
+    ]
+    assert sorted(names(in_order(lines, *SIZE))) == sorted(names(lines))
