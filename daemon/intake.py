@@ -11,12 +11,10 @@ from darkroom.daemon.inbox import Arrival, Sighting
 from darkroom.daemon.job import GONE_NS, Job, NewJob
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.sidecar import lack_of, why_waiting
-from darkroom.daemon.states import LIVE, IllegalMove, State
+from darkroom.daemon.states import LIVE, WAITING, IllegalMove, State
 from darkroom.pipelines import KINDS
 
 log = logging.getLogger(__name__)
-
-WAITING = frozenset({State.QUEUED, State.HELD})
 
 
 def take_in(journal: Journal, folder: Folder, sighting: Sighting, now: float) -> list[int]:

@@ -19,6 +19,7 @@ class State(StrEnum):
 
 
 LIVE = frozenset({State.QUEUED, State.HELD, State.RUNNING, State.PUBLISHING})
+WAITING = frozenset({State.QUEUED, State.HELD})  # nobody works on the job, and it can be moved at once
 BUSY = frozenset({State.RUNNING, State.PUBLISHING})  # a worker has the job
 ENDS = frozenset(State) - LIVE
 ASKED = {"cancel": State.CANCELLED, "hold": State.HELD}  # where a wish for a running job leads, whatever ends its run

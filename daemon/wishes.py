@@ -27,10 +27,9 @@ from darkroom.daemon.job import GONE_NS, Job, NewJob, printable
 from darkroom.daemon.journal import EVERYTHING, Journal
 from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.sidecar import Takes, fault_in, lack_of, read_sidecar, sidecar_beside, sidecar_signature
-from darkroom.daemon.states import ENDS, IllegalMove, State
+from darkroom.daemon.states import ENDS, WAITING, IllegalMove, State
 from darkroom.pipelines.errors import Rejected
 
-WAITING = frozenset({State.QUEUED, State.HELD})
 FAULTY = (State.FAILED, State.QUARANTINED)
 
 

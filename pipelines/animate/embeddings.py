@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -83,8 +82,3 @@ def _age(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:  # another worker was faster
         return 0.0
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """Give the name of `dtype`."""
-    return str(dtype).removeprefix("torch.")

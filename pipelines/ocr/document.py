@@ -3,11 +3,11 @@
 import hashlib
 import math
 import warnings as python_warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from PIL import Image
 
@@ -15,7 +15,7 @@ from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.ocr import pdfium
 from darkroom.pipelines.ocr.native import lines_of
 from darkroom.pipelines.ocr.page import Line
-from darkroom.pipelines.ocr.picture import LARGEST_PIXELS, LIKELY_DPI, NO_DPI, Picture, load_picture
+from darkroom.pipelines.ocr.picture import LARGEST_PIXELS, Picture, load_picture, said_dpi
 
 PDF_MAGIC = b"%PDF-"
 MAGIC_WITHIN = 1024  # bytes: mail gateways put junk before the header, and readers accept it
@@ -134,21 +134,6 @@ def _image(source: Path) -> Iterator[Image.Image]:
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # Pillow's ways
         said = (str(error) or type(error).__name__).splitlines()[0].replace(str(source), source.name)
         raise Rejected(f"{source.name}: neither a PDF nor an image that can be read ({said}); save it anew") from error
-
-
-def said_dpi(info: Mapping[Any, Any]) -> float:
-    """Give the pixels per inch that an image's `info` states; 0 where it states none, or what means nothing."""
-    try:
-        dpi = float(info["dpi"][0])
-    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
-        return 0.0
-    return known_dpi(dpi)
-
-
-def known_dpi(dpi: float) -> float:
-    """Give `dpi`, or 0 for a value that programs write where nobody measured."""
-    likely = LIKELY_DPI.start <= dpi < LIKELY_DPI.stop and round(dpi) not in NO_DPI
-    return dpi if likely else 0.0
 
 
 def drawn_scale(page: PageFacts, dpi: float) -> float:

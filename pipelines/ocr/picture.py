@@ -1,6 +1,7 @@
 """Pictures as the engines want them, upright by their own word, RGB, not too large, whatever the file held"""
 
 import warnings as python_warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -69,7 +70,7 @@ def load_picture(path: Path, frame: int = 0) -> Picture:
 def picture_of(image: Image.Image) -> Picture:
     """Give Pillow's `image` as a picture. Raises what Pillow raises where it is damaged."""
     image.load()
-    dpi = _dpi(image)
+    dpi = said_dpi(image.info)
     upright = ImageOps.exif_transpose(image)
     before = upright.width
     flat = _capped(_flat(upright))
@@ -118,14 +119,19 @@ def _capped(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
 
 
-def _dpi(image: Image.Image) -> float:
-    said: Any = image.info.get("dpi", (0, 0))
+def said_dpi(info: Mapping[Any, Any]) -> float:
+    """Give the pixels per inch that an image's `info` states; 0 where it states none, or what means nothing."""
     try:
-        dpi = float(said[0])
-    except (TypeError, ValueError, ZeroDivisionError, IndexError):
+        dpi = float(info["dpi"][0])
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
         return 0.0
-    known = LIKELY_DPI.start <= dpi < LIKELY_DPI.stop and round(dpi) not in NO_DPI
-    return dpi if known else 0.0
+    return known_dpi(dpi)
+
+
+def known_dpi(dpi: float) -> float:
+    """Give `dpi`, or 0 for a value that programs write where nobody measured."""
+    likely = LIKELY_DPI.start <= dpi < LIKELY_DPI.stop and round(dpi) not in NO_DPI
+    return dpi if likely else 0.0
 
 
 def _readable(path: Path) -> bool:

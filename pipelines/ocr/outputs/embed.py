@@ -7,8 +7,8 @@ import img2pdf
 import numpy as np
 from PIL import Image
 
-from darkroom.pipelines.ocr.document import DocumentFacts, known_dpi
-from darkroom.pipelines.ocr.picture import Picture, Pixels, load_picture
+from darkroom.pipelines.ocr.document import DocumentFacts
+from darkroom.pipelines.ocr.picture import Picture, Pixels, known_dpi, load_picture
 
 A4_PT = (595.28, 841.89)  # a picture of unknown resolution is put on it
 QUALITY = 90  # of JPEG, where there is no way but to compress again

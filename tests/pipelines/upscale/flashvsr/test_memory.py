@@ -10,12 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from live_bytes import LiveBytes
+from small_flashvsr import SMALL
 from torch import Tensor
 
 from darkroom.kernels.backend import TORCH
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.upscale.flashvsr import dit, lq_projection, tcdecoder, wan_vae
-from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL, Architecture, expected_keys
+from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL, expected_keys
 from darkroom.pipelines.upscale.flashvsr.memory import (
     TILES,
     Bytes,
@@ -37,25 +38,13 @@ from darkroom.pipelines.upscale.flashvsr.model import Chunk, FlashVSR, begin, st
 from darkroom.pipelines.upscale.flashvsr.options import MemoryOptions, Variant
 
 GB, GiB = 10**9, 2**30
-TINY = Architecture(
-    width=64,
-    heads=2,
-    layers=3,
-    ffn=160,
-    text_width=48,
-    text_tokens=24,
-    freq_width=256,
-    lq_hidden=(8, 16),
-    decoder_channels=(24, 16, 8, 8),
-    vae_base=4,
-)
 WIDE = Demand(architecture=OFFICIAL, height=192, width=352, scale=Fraction(4))  # 1408x768, the published size
 HD = Demand(architecture=OFFICIAL, height=270, width=480, scale=Fraction(4))
 
 
 demands = st.builds(
     Demand,
-    architecture=st.sampled_from([OFFICIAL, TINY]),
+    architecture=st.sampled_from([OFFICIAL, SMALL]),
     variant=st.sampled_from(["tiny", "tiny-long", "full"]),
     dtype_bytes=st.sampled_from([2, 4]),
     kv_windows=st.integers(2, 4),
