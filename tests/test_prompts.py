@@ -68,6 +68,7 @@ def test_an_image_waits_for_its_prompt_over_a_restart_and_runs_once_it_is_there(
 def test_a_prompt_waits_for_its_image_with_a_visible_reason(studio: Studio) -> None:
     studio.put("cat.txt", "a cat that sings")
     studio.start()
+    studio.see("jobs may start")  # before that there is no journal to ask
     wait_until(lambda: waiting(studio) == {"cat.txt": "prompt without its file cat.*"})
     studio.put("cat.jpg")
     studio.see("done: published as cat.out")
