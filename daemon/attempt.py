@@ -14,6 +14,7 @@ from darkroom import pipelines
 from darkroom.daemon.charge import away, disk_full, is_disk_full, unavailable
 from darkroom.daemon.clock import unix_now, uptime
 from darkroom.daemon.config import Config, Folder, options_for
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.job import GONE_NS, Job, printable
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.names import fields_of, result_name
@@ -76,6 +77,7 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
     this = Attempt(job=job, folder=config.folder(job.folder), config=config, journal=journal, device=device, wire=wire)
     try:
         this.work.mkdir(parents=True, exist_ok=True)
+        reach(CrashPoint.WORK_MADE)
         ended = _developed_and_published(this)
     except Stopped as stop:
         return _stopped(this, str(stop))

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.parts import atomic, sync_folder
 from darkroom.pipelines.errors import Unavailable
@@ -111,6 +112,7 @@ def _set_aside(path: Path) -> Path:
     for end in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             _beside(path, end).replace(_beside(aside, end))
+            reach(CrashPoint.JOURNAL_ASIDE)
     sync_folder(path.parent)
     return aside
 

@@ -118,6 +118,11 @@ def job_of(row: Mapping[str, Any]) -> Job:
     return Job(**{**row, **values})
 
 
+def options_text(options: Mapping[str, Any]) -> str:
+    """Return `options` as a row of the journal holds them: equal ones are equal texts."""
+    return json.dumps(dict(options), sort_keys=True)
+
+
 def known_of(rows: Sequence[Mapping[str, Any]]) -> Known:
     """Return what a scan has to know of the jobs of one path, all of them, by number."""
     last = rows[-1]

@@ -6,7 +6,6 @@ NORMAL, a cut lost 300 of 300 commits). One daemon, its workers and any number o
 """
 
 import fcntl
-import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +16,9 @@ from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, Self
 
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened_folder
-from darkroom.daemon.job import Event, Job, Known, NewJob, job_of, known_of
+from darkroom.daemon.job import Event, Job, Known, NewJob, job_of, known_of, options_text
 from darkroom.daemon.states import LIVE, IllegalMove, State, check_move
 from darkroom.pipelines.errors import Unavailable
 
@@ -106,8 +106,8 @@ class Journal:
             f" VALUES ({', '.join('?' * 17)}) RETURNING id",
             (
                 *(new.folder, new.pipeline, new.path, sig.size_bytes, sig.mtime_ns, sig.inode, new.take, new.sidecar),
-                *(new.content, new.twin, new.lacks, _json(new.options), new.priority, new.state, new.reason, now),
-                None if new.state in LIVE else now,
+                *(new.content, new.twin, new.lacks, options_text(new.options), new.priority, new.state, new.reason),
+                *(now, None if new.state in LIVE else now),
             ),
         ).fetchone()
         if row is None:
@@ -134,7 +134,7 @@ class Journal:
         found = self._jobs(
             f"SELECT {COLUMNS} FROM jobs WHERE content = ? AND content != '' AND folder = ? AND options = ?"
             f" AND twin IS NULL AND lacks = '' AND (state = 'done' OR state IN {LIVE_STATES}) ORDER BY id LIMIT 1",
-            (content, folder, _json(options)),
+            (content, folder, options_text(options)),
         )
         return found[0] if found else None
 
@@ -329,11 +329,13 @@ class Journal:
             self._sql.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                reach(CrashPoint.COMMIT_DUE)
                 self._sql.execute("COMMIT")
             except BaseException:
                 if self._sql.in_transaction:
                     self._sql.execute("ROLLBACK")
                 raise
+            reach(CrashPoint.COMMITTED)
 
 
 @contextmanager
@@ -343,7 +345,3 @@ def _unlocked(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise Unavailable(f"{path}: {error}; is the disk full, or the file locked or not yours?") from error
-
-
-def _json(options: Mapping[str, Any]) -> str:
-    return json.dumps(dict(options), sort_keys=True)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from darkroom.daemon.config import Folder
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, opened, opened_folder, parse_mounts
 from darkroom.daemon.parts import sync_file, sync_folder, write_durably
 from darkroom.pipelines.errors import Unavailable
@@ -66,6 +67,7 @@ def _mark(folder: Path, marker: str) -> str:
     draft.write_text(f"{identity}\nDarkroom knows this folder by this file: without it the folder counts as offline.\n")
     try:
         sync_file(draft)
+        reach(CrashPoint.MARKER_WRITTEN)
         try:
             (folder / marker).hardlink_to(draft)
         except FileExistsError:
@@ -73,6 +75,7 @@ def _mark(folder: Path, marker: str) -> str:
                 return read(root, marker)
         except OSError:  # no hard links here: FAT, some servers
             draft.replace(folder / marker)
+        reach(CrashPoint.MARKER_LINKED)
         sync_folder(folder)
     finally:
         draft.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import Stat, fresh_stat, opened, opened_folder
 from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Job, printable
@@ -96,13 +97,16 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
         if why := _why_kept(job, found, sidecars[:1], place_of_source):
             return f"{job.name}: original kept: {why}"
         sidecars = _of_no_other(name, sidecars, place_of_source, folder)
+        reach(CrashPoint.ORIGINAL_DUE)
         if folder.originals == "delete":
             for gone in (name, *sidecars):  # the source first: without it a sidecar means nothing
                 with suppress(FileNotFoundError):  # another job of the same file was faster
                     os.unlink(gone, dir_fd=place_of_source)
+                    reach(CrashPoint.ORIGINAL_GONE)
         else:
             _move(place_of_source, name, sidecars, folder, job, beat)
         os.fsync(place_of_source)
+        reach(CrashPoint.ORIGINAL_SYNCED)
     return ""
 
 
@@ -169,6 +173,7 @@ def _move_one(source: int, old: bytes, root: int, parents: list[bytes], *, draft
                 os.fsync(target)
                 discard_draft(root, draft)
                 os.unlink(old, dir_fd=source)
+                reach(CrashPoint.ORIGINAL_GONE)
                 return
 
 
@@ -185,6 +190,7 @@ def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int,
     """Rename `old`, or where that cannot be (another file system): copy, verify, and only then unlink."""
     try:
         move_free(source, old, target, path[-1])
+        reach(CrashPoint.ORIGINAL_GONE)
         os.fsync(target)
     except OSError as error:
         if error.errno not in NOT_HERE:
@@ -192,4 +198,6 @@ def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int,
         with opened(old, source) as file:
             write = copier(file, sha256=digest(file, beat), keep_times=True, beat=beat)
             place(root, b"/".join(path), write, draft=draft)
+        reach(CrashPoint.ORIGINAL_COPIED)
         os.unlink(old, dir_fd=source)
+        reach(CrashPoint.ORIGINAL_GONE)

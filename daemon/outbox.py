@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Literal
 
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Job, printable
 from darkroom.daemon.marker import OUTBOX
@@ -213,6 +214,7 @@ def _withdraw(root: int, publication: Publication, beat: Beat) -> None:
             if is_there(folder, name, file.size_bytes, file.sha256, beat):
                 discard(folder, name)
                 os.fsync(folder)
+                reach(CrashPoint.PLACE_WITHDRAWN)
 
 
 def _check_online(root: int, outbox: Path) -> None:

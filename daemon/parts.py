@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.pipelines.base import Plan, Segment
 
 DRAFT = ".draft"  # suffix of a file that is being written; what a crash leaves of it is thrown away
@@ -58,9 +59,13 @@ def atomic(path: Path) -> Iterator[Path]:
         yield draft
         for inner in draft.iterdir() if draft.is_dir() else ():
             sync_file(inner)
+        reach(CrashPoint.DRAFT_WRITTEN)
         sync_file(draft)
+        reach(CrashPoint.DRAFT_SYNCED)
         draft.replace(path)
+        reach(CrashPoint.DRAFT_NAMED)
         sync_folder(path.parent)
+        reach(CrashPoint.NAME_SYNCED)
     except BaseException:
         _remove(draft)
         raise
@@ -99,7 +104,9 @@ def _sync(path: Path, flags: int) -> None:
 
 def remove_folder(folder: Path) -> None:
     """Remove `folder` with all that is in it; a missing one is fine."""
+    reach(CrashPoint.WORK_DUE)
     shutil.rmtree(folder, ignore_errors=True)
+    reach(CrashPoint.WORK_REMOVED)
 
 
 def work_folder(state: Path, job: int) -> Path:

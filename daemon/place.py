@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened
 from darkroom.pipelines.errors import Unavailable
 
@@ -78,6 +79,7 @@ def folder_below(root: int, parents: Sequence[bytes], *, create: bool = False) -
             if create:
                 with suppress(FileExistsError):
                     os.mkdir(name, dir_fd=folder)
+                    reach(CrashPoint.PLACE_FOLDER_MADE)
                 os.fsync(folder)  # also of one that is there: a crash may have come in between
             inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             os.close(folder)
@@ -121,6 +123,7 @@ def place_all(root: int, drafts: Sequence[Draft], *, replace: bool = False) -> N
         finally:
             for draft in drafts:
                 discard(temp, os.fsencode(draft.name))
+                reach(CrashPoint.PLACE_DRAFT_GONE)
 
 
 def copier(source: int, *, sha256: str, keep_times: bool = False, beat: Beat) -> Callable[[int], None]:
@@ -196,6 +199,7 @@ def move_free(source: int, old: bytes, target: int, new: bytes) -> None:
         if error.errno not in NOT_HERE:
             raise
         os.link(old, new, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+        reach(CrashPoint.PLACE_LINKED)
         os.unlink(old, dir_fd=source)
 
 
@@ -211,9 +215,12 @@ def _write(temp: int, draft: bytes, folder: int, write: Callable[[int], None]) -
     discard(temp, draft)
     file = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=temp)
     try:
+        reach(CrashPoint.PLACE_DRAFT_MADE)
         _take_group(file, folder)
         write(file)
+        reach(CrashPoint.PLACE_DRAFT_WRITTEN)
         os.fsync(file)
+        reach(CrashPoint.PLACE_DRAFT_SYNCED)
     finally:
         os.close(file)
 
@@ -256,7 +263,9 @@ def _name(temp: int, draft: bytes, folder: int, name: bytes, *, replace: bool) -
         os.rename(draft, name, src_dir_fd=temp, dst_dir_fd=folder)
     else:
         _put(temp, draft, folder, name)
+    reach(CrashPoint.PLACE_NAMED)
     os.fsync(folder)
+    reach(CrashPoint.PLACE_NAME_SYNCED)
 
 
 def _put(temp: int, draft: bytes, folder: int, name: bytes) -> None:
@@ -273,6 +282,7 @@ def _put(temp: int, draft: bytes, folder: int, name: bytes) -> None:
             if error.errno not in NOT_HERE or error.errno == errno.EXDEV:
                 raise
             _hold(temp, claim, folder, name)
+            reach(CrashPoint.PLACE_HELD)
             os.rename(draft, name, src_dir_fd=temp, dst_dir_fd=folder)
     except FileExistsError as error:
         holder = look(folder, name)
@@ -287,6 +297,7 @@ def _hold(temp: int, claim: bytes, folder: int, name: bytes) -> None:
         raise FileExistsError(name)
     os.close(os.open(claim, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666, dir_fd=temp))
     os.fsync(temp)
+    reach(CrashPoint.PLACE_CLAIMED)
     try:
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder))
     except FileExistsError:

@@ -4,6 +4,7 @@ import logging
 
 from darkroom.daemon.charge import OUTAGES, crashed
 from darkroom.daemon.config import Config
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.parts import count_parts, remove_folder, work_folder
 from darkroom.daemon.states import ASKED, BUSY, State
@@ -17,6 +18,7 @@ def recover(config: Config, journal: Journal, *, boot: str, now: float) -> None:
     A job that ran while the machine itself went down is charged with it. Whatever such a job had
     finished is found on the disk when it runs again, so there is nothing else to repair.
     """
+    reach(CrashPoint.RECOVERY_BEGUN)
     for job in journal.jobs(states=BUSY):
         verdict = crashed(job, "the machine went down", count_parts(work_folder(config.state, job.id)), OUTAGES)
         if job.ask in ASKED and job.state is State.RUNNING:  # the daemon ended before it could answer
@@ -30,6 +32,7 @@ def recover(config: Config, journal: Journal, *, boot: str, now: float) -> None:
     for folder in (config.state / "work").glob("[0-9]*"):
         if _is_over(journal, folder.name):
             remove_folder(folder)
+    reach(CrashPoint.RECOVERY_ENDED)
 
 
 def _is_over(journal: Journal, number: str) -> bool:

@@ -15,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 
 from darkroom.daemon.config import Config, Folder, Limit
+from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.expiry import Choice, Entry, Removal, choose_expired, removal
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Job
@@ -237,6 +238,7 @@ def _is_report(root: Path, path: Path) -> bool:
 def _remove(going: Removal, journal: Journal) -> bool:
     """Remove one thing and tell whether it is gone."""
     assert going.root is not None
+    reach(CrashPoint.REMOVAL_DUE)
     try:
         if going.path.parent == going.root and going.path.is_dir():
             return _remove_work(going.path, journal)
@@ -250,6 +252,7 @@ def _remove(going: Removal, journal: Journal) -> bool:
     except OSError as error:
         log.warning("%s cannot be removed: %s", going.path, error.strerror)
         return False
+    reach(CrashPoint.REMOVED)
     return True
 
 
