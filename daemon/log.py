@@ -3,13 +3,15 @@
 import json
 import logging
 import os
+import select
 import sys
 from collections.abc import Mapping
-from typing import Literal
+from typing import IO, Literal
 
 from darkroom.daemon.config import Log
 from darkroom.daemon.job import printable
 
+STUCK_S = 1.0  # a reader that takes nothing for so long has stopped, and is waited for no more
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}  # syslog(3)
 
 
@@ -39,10 +41,50 @@ class Formatter(logging.Formatter):
         return f"{self.formatTime(record, '%H:%M:%S')} {mark}" + "\n".join(lines)
 
 
+class Writer(logging.StreamHandler[IO[str]]):
+    """Writes where there is room: a reader that has stopped (a paused pager, a hung journald) costs lines, not work."""
+
+    def __init__(self, stream: IO[str], stuck_s: float = STUCK_S) -> None:
+        """Write to `stream`; whoever reads it may pause for `stuck_s` before lines are lost."""
+        super().__init__(stream)
+        self.lost = 0  # lines since there was room last
+        self._stuck_s = stuck_s
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record, or count it as lost."""
+        try:
+            if not self._has_room():
+                self.lost += 1
+                return
+            if lost := self.lost:
+                self.lost = 0
+                self._write(logging.LogRecord("", logging.WARNING, "", 0, "%d lines were lost here", (lost,), None))
+            self._write(record)
+        except Exception:
+            self.handleError(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        text = self.format(record) + "\n"
+        step = select.PIPE_BUF // 10  # room in a pipe is room for PIPE_BUF bytes; a character has ten at most, escaped
+        for start in range(0, len(text), step):
+            if not self._has_room():
+                self.lost += 1
+                return
+            self.stream.write(text[start : start + step])
+            self.flush()
+
+    def _has_room(self) -> bool:
+        try:
+            return bool(select.select([], [self.stream], [], 0 if self.lost else self._stuck_s)[1])
+        except (OSError, ValueError, TypeError):
+            return True  # no file, or a closed one: writing tells
+
+
 def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
     """Send the log to standard error as `log` says."""
+    _open_places()
     form = ("journal" if _goes_to_journal(environ) else "text") if log.format == "auto" else log.format
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Writer(sys.stderr)
     handler.setFormatter(Formatter(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -50,6 +92,15 @@ def set_up(log: Log, environ: Mapping[str, str] = os.environ) -> None:
     for chatty in ("apscheduler", "pikepdf"):  # they tell of every run and start; we tell of results
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.raiseExceptions = False  # a closed standard error must not stop the work
+
+
+def _open_places() -> None:
+    """Open what the three standard streams lack: else the next file gets the number, and what is said ends up in it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
 
 
 def _goes_to_journal(environ: Mapping[str, str]) -> bool:

@@ -1,16 +1,18 @@
 import json
 import logging
 import os
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import pytest
 
 from darkroom.daemon.config import Log
-from darkroom.daemon.log import Formatter, set_up
+from darkroom.daemon.log import Formatter, Writer, set_up
 
 EVIL = "\x1b[2Jred\x07.mkv"
 
@@ -131,3 +133,64 @@ def test_a_closed_standard_error_stops_nothing(
     stream.close()
     logging.getLogger("darkroom").error("nobody hears this")
     set_up(Log(), {"JOURNAL_STREAM": "1:2"})
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, IO[str]]]:
+    """A pipe whose writing end is as standard error: text, a write for each line."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w", buffering=1, errors="backslashreplace") as stream:
+        yield reading, stream
+    os.close(reading)
+
+
+def fill(writing: int) -> None:
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, b"." * 65536):
+            pass
+    os.set_blocking(writing, True)
+
+
+def record(message: str) -> logging.LogRecord:
+    return logging.LogRecord("darkroom", logging.INFO, __file__, 1, message, None, None)
+
+
+def test_a_reader_that_has_stopped_costs_lines_and_is_told_how_many(pipe: tuple[int, IO[str]]) -> None:
+    reading, stream = pipe
+    writer = Writer(stream, stuck_s=0)
+    writer.setFormatter(Formatter("journal"))
+    writer.emit(record("heard"))
+    assert os.read(reading, 65536) == b"<6>heard\n"
+    fill(stream.fileno())
+    for number in range(3):
+        writer.emit(record(f"nobody reads {number}"))
+    while os.read(reading, 65536).endswith(b"."):
+        if not select.select([reading], [], [], 0)[0]:
+            break
+    writer.emit(record("heard again"))
+    assert os.read(reading, 65536) == b"<4>3 lines were lost here\n<6>heard again\n"
+
+
+def test_a_message_larger_than_the_room_is_cut_off_and_blocks_nothing(pipe: tuple[int, IO[str]]) -> None:
+    reading, stream = pipe
+    writer = Writer(stream, stuck_s=0)
+    writer.emit(record("\N{FILM FRAMES}" * 200_000))
+    assert 4096 <= len(os.read(reading, 1 << 20)) < 800_000 and writer.lost == 1
+
+
+HOLD = """
+import os, sys
+from pathlib import Path
+from darkroom.daemon.config import Log
+from darkroom.daemon.log import set_up
+set_up(Log(), {})
+print(os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT))
+"""
+
+
+@pytest.mark.parametrize("closed", [(2,), (0, 2)])
+def test_no_file_of_ours_becomes_standard_error_where_that_is_closed(tmp_path: Path, closed: tuple[int, ...]) -> None:
+    shut = " ".join(f"{number}>&-" for number in closed)
+    command = ["sh", "-c", f'exec "$0" -c "$1" "$2" {shut}', sys.executable, HOLD, str(tmp_path / "file")]
+    assert int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout) > 2
