@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from darkroom import pipelines
@@ -19,7 +18,9 @@ from darkroom.daemon.config import Folder, options_for
 from darkroom.daemon.faults import faults
 from darkroom.daemon.filesystem import READ
 from darkroom.daemon.job import Signature, printable
+from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.pipelines import Kind
+from darkroom.pipelines.trust import for_owners
 
 ENDINGS = (b".yaml", b".yml")
 PROMPT = b".txt"
@@ -99,7 +100,7 @@ def parse_sidecar(name: bytes, text: bytes, folder: Folder) -> Takes:
     found = [
         f"entry {number}: {fault}" if len(takes) > 1 else fault
         for number, take in enumerate(takes, 1)
-        for fault in _faults_in(take, folder)
+        for fault in [*_faults_in(take, folder), *_trespasses(take, folder)]
     ]
     if found:
         rest = len(found) - MOST_FAULTS
@@ -119,9 +120,9 @@ def _read_prompt(text: bytes) -> str:
 
 def _read_takes(text: bytes) -> list[Any]:
     try:
-        options = yaml.load(text, _Loader)
+        options = read_yaml(text, aliases=False)
         json.dumps(options)  # as the journal will keep it: dates and the like have no place there
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+    except (TypeError, RecursionError) as error:
         raise ValueError(f"not usable YAML: {' '.join(str(error).split())}") from error
     takes = options if isinstance(options, list) else [options]
     if not 0 < len(takes) <= MAX_TAKES:
@@ -142,6 +143,14 @@ def _faults_in(options: Any, folder: Folder) -> list[str]:
     except ValidationError as error:
         return list(faults(error, pipelines.options_of(folder.pipeline)))
     return []
+
+
+def _trespasses(options: Any, folder: Folder) -> list[str]:
+    """Return what `options` say that is not for whoever may write in the inbox to say."""
+    if not isinstance(options, Mapping):
+        return []  # told as such
+    keys = for_owners(pipelines.options_of(folder.pipeline), options)
+    return [f"{key}: for config.yaml to say, not for a sidecar; leave it out" for key in keys]
 
 
 def fault_beside(source: Path, folder: Folder) -> str:
@@ -179,12 +188,3 @@ def why_waiting(lacking: str, path: bytes, sidecar: bytes | None) -> str:
 
 def _last(path: bytes) -> str:
     return printable(path.rpartition(b"/")[2])
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few of them in each other unfold to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("an alias (*name); write the value itself")
-        return super().compose_node(parent, index)

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from darkroom.pipelines.animate.sizes import FEWEST_FRAMES, MOST_FRAMES, Fit, parse_size
+from darkroom.pipelines.trust import below_models
 from darkroom.pipelines.video.options import EncoderName
 
 Attention = Literal["auto", "sdpa", "flash", "flash3", "cudnn", "sage", "npu"]
@@ -69,6 +70,15 @@ class Lora(Section):
 
     file: Path = Field(description="a .safetensors file; relative to the models folder")
     weight: float = Field(1.0, ge=-4, le=4, description="how strongly it counts")
+
+
+def _in_models(loras: tuple[Lora, ...]) -> tuple[Lora, ...]:
+    for lora in loras:  # here, for a plan names their files in full
+        below_models(lora.file)
+    return loras
+
+
+Loras = Annotated[tuple[Lora, ...], AfterValidator(_in_models)]
 
 
 class MemoryOptions(Section):
@@ -144,7 +154,9 @@ class Options(Section):
         None, description="reuse self-attention between steps: faster, other pictures, much memory"
     )
     magcache: MagCache | None = Field(None, description="skip steps that change little: faster, other pictures")
-    lora: tuple[Lora, ...] = Field((), max_length=8, description="weights laid over the transformer's")
+    lora: Annotated[tuple[Lora, ...], AfterValidator(_in_models)] = Field(
+        (), max_length=8, description="weights laid over the transformer's"
+    )
     compile: bool = Field(False, description="compile the blocks: minutes at the start, faster steps after")
     memory: MemoryOptions = Field(MemoryOptions(), description="how it fits into memory; docs/animate.md says more")
     parallel: ParallelOptions = Field(ParallelOptions(), description="several devices on one job")

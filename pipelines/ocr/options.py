@@ -1,11 +1,11 @@
 """What a user may choose about reading documents: the engine, which pages, what comes out"""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from darkroom.pipelines.ocr.page_range import parse_pages
+from darkroom.pipelines.trust import OWNERS, BelowModels
 
 EngineName = Literal["rapidocr", "tesseract", "paddleocr", "vl"]
 Output = Literal["txt", "json", "md", "pdf", "pdfa", "hocr", "xlsx"]
@@ -30,7 +30,8 @@ class VLOptions(BaseModel):
     url: str = Field(
         "http://127.0.0.1:8118/v1",
         pattern=r"^https?://[^\s]+$",
-        description="where the server answers; pictures of your pages go there",
+        description="where the server answers; pictures of your pages go there; no sidecar can change it",
+        json_schema_extra=OWNERS,  # or whoever may write in the inbox could make us ask any address
     )
     model: str | None = Field(None, description="name the server knows its model by; null: the one it names")
     connect_timeout_s: float = Field(5.0, gt=0, le=600, description="seconds to wait for a connection")
@@ -56,7 +57,7 @@ class Options(BaseModel):
     runtime: Literal["onnxruntime", "openvino", "cuda"] = Field(
         "onnxruntime", description="what computes for rapidocr; openvino: twice as fast on a CPU, where installed"
     )
-    model_dir: Path | None = Field(
+    model_dir: BelowModels | None = Field(
         None,
         description="folder of your own models (det.onnx, rec.onnx, keys.txt; of paddleocr one for each), below models",
     )

@@ -41,6 +41,24 @@ def test_rubbish_is_one_fault_in_one_line(text: str | bytes) -> None:
     assert "\n" not in str(caught.value)
 
 
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
+)
+
+
+@pytest.mark.parametrize("text", [LAUGHS, "a: &a [1, *a]", "a: &a {b: *a}", "[" + "1, " * 100_001 + "]"])
+def test_what_unfolds_to_too_much_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="over 100000 values"):
+        read_yaml(text)
+
+
+@pytest.mark.parametrize("text", ["a: &a [x]\nb: *a", LAUGHS])
+def test_aliases_can_be_left_out_altogether(text: str) -> None:
+    with pytest.raises(ValueError, match=r"an alias \(\*name\); write the value itself"):
+        read_yaml(text, aliases=False)
+    assert read_yaml("n: 0022\nm: 22", aliases=False) == {"n": "0022", "m": 22}
+
+
 def test_no_object_is_made_and_no_other_loader_is_changed() -> None:
     import yaml
 

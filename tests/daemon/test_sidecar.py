@@ -195,6 +195,22 @@ def test_all_faults_of_all_entries_are_told_at_once_with_their_numbers() -> None
     assert faults_of(b"- 1\n" * 60).endswith("entry 50: expected options such as `option: value`, got int; and 10 more")
 
 
+def test_what_is_the_owners_to_say_is_refused_from_a_sidecar_and_fine_in_the_folder() -> None:
+    asked = b"- {vl: {parallel: 2}}\n- {vl: {url: 'http://169.254.169.254/'}}"
+    with pytest.raises(ValueError, match=r"^entry 2: vl.url: for config.yaml to say, not for a sidecar; leave it out$"):
+        parse_sidecar(b"a.pdf.yaml", asked, folder("ocr"))
+    assert fault_in({"vl": {"parallel": 2}}, folder("ocr", vl={"url": "http://127.0.0.1:9/"})) == ""
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "text"),
+    [("ocr", b"model_dir: /etc"), ("ocr", b"model_dir: ../x"), ("animate", b"lora: [{file: /etc/passwd}]")],
+)
+def test_no_file_outside_the_models_folder_can_be_named(pipeline: str, text: bytes) -> None:
+    with pytest.raises(ValueError, match="expected a path below the models folder"):
+        parse_sidecar(b"a.png.yaml", text, folder(pipeline))
+
+
 def test_as_many_entries_as_allowed_are_taken() -> None:
     assert len(said(b"- {}\n" * MAX_TAKES)) == MAX_TAKES
 

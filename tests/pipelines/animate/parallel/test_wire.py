@@ -16,9 +16,9 @@ from darkroom.pipelines.base import Site
 def test_a_plan_and_all_that_belongs_to_it_arrive_as_they_were(
     models: Path, image: Path, tmp_path: Path, name: bytes
 ) -> None:
-    (tmp_path / "style.safetensors").touch()
+    (models / "style.safetensors").touch()
     source = image.rename(tmp_path / os.fsdecode(name))
-    lora = {"file": str(tmp_path / "style.safetensors"), "weight": 0.5}
+    lora = {"file": "style.safetensors", "weight": 0.5}
     pipeline = animate(models, lora=[lora], attention_cache={"start": 1, "end": 2}, parallel={"cfg": 2})
     plan, weights = pipeline.plan(pipeline.probe(source)), find(models, "wan2.1-i2v")
     here, there = Pipe()
