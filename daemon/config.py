@@ -10,10 +10,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from darkroom import pipelines
 from darkroom.daemon.faults import faults
+from darkroom.daemon.filesystem import MOUNTINFO, parse_mounts, without_links
 from darkroom.daemon.names import check_template
 from darkroom.daemon.plain_yaml import read_yaml
 from darkroom.daemon.schedule import Window, parse_window
-from darkroom.daemon.units import Bytes, Seconds
+from darkroom.daemon.units import Bytes, Seconds, show_bytes, size_bytes
+
+LEAST_MEMORY = 64 * 2**20  # of a worker: Python and the journal, and no model yet
 
 
 def _usable_path(path: Path) -> Path:
@@ -31,10 +34,17 @@ def _known_pipeline(name: str) -> str:
     return name
 
 
+def _enough_memory(wanted: int) -> int:
+    if wanted < LEAST_MEMORY:
+        raise ValueError(f"expected {show_bytes(LEAST_MEMORY)} or more, got {show_bytes(wanted)}")
+    return wanted
+
+
 FolderPath = Annotated[Path, BeforeValidator(lambda raw: raw or None), AfterValidator(_usable_path)]
 PipelineName = Annotated[str, AfterValidator(_known_pipeline)]
 Template = Annotated[str, AfterValidator(check_template)]
 WindowText = Annotated[str, AfterValidator(lambda text: parse_window(text) and text)]
+Memory = Annotated[int, BeforeValidator(size_bytes), AfterValidator(_enough_memory)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|(cuda|npu)(:\d{1,2})?)$")]
 
 
@@ -140,6 +150,8 @@ class Worker(Section):
     """CPU threads of the model; null: one for each core"""
     step_limit: Seconds = Field(900, ge=5)
     """a worker that shows no progress for so long is killed and its job resumed"""
+    memory: Memory | None = None
+    """a worker that takes more is ended and its job resumed; null: nine tenths of what the machine, or cgroup, has"""
     attempts: int = Field(3, ge=1, le=100)
     """tries of a job whose failure may pass (disk, device), with retry_delays between them"""
     retry_delays: list[Seconds] = Field([60, 300, 1800], min_length=1)
@@ -295,8 +307,10 @@ def _repeated_names(raw: Mapping[Any, Any]) -> Iterator[str]:
 
 
 def _resolved(config: Config, base: Path) -> Config:
+    mounts = parse_mounts(MOUNTINFO.read_bytes())
+
     def absolute(path: Path) -> Path:
-        return Path(os.path.realpath(base / path))  # Path.resolve would raise on a loop of links
+        return without_links(base / path, mounts)
 
     state, models = absolute(config.state), absolute(config.models)
     folders = []

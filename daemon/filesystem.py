@@ -8,7 +8,7 @@ import re
 import signal
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY 
 
 AT_SYMLINK_NOFOLLOW, AT_NO_AUTOMOUNT, AT_STATX_FORCE_SYNC = 0x100, 0x800, 0x2000  # linux/fcntl.h
 STATX_BASIC_STATS = 0x7FF  # linux/stat.h
+MOST_LINKS = 40  # on the way of one path, as in path_resolution(7)
 
 
 # -- files -----------------------------------------------------------------------------------------------------------
@@ -219,6 +220,34 @@ def mount_at(path: bytes, mounts: Iterable[Mount]) -> Mount:
         if _inside(path, mount.path) and len(mount.path) >= len(best.path):
             best = mount
     return best
+
+
+def without_links(path: Path, mounts: Sequence[Mount]) -> Path:
+    """Return the absolute `path` without symbolic links and `..`, as far as it lies on local disks.
+
+    A share is not asked, for its server may hang: what is written of a path on it stays as it is. So the path is the
+    same whether the share is mounted or not, too. A loop of links is left as it is.
+    """
+    done, ahead, links = b"/", os.fsencode(path).split(b"/")[::-1], 0
+    while ahead:
+        name = ahead.pop()
+        if name == b"..":
+            done = os.path.dirname(done)  # noqa: PTH120  (bytes)
+        elif name not in (b"", b"."):
+            done = done.rstrip(b"/") + b"/" + name
+            if links < MOST_LINKS and (target := _target(done, mounts)) is not None:
+                done = b"/" if target.startswith(b"/") else os.path.dirname(done)  # noqa: PTH120
+                ahead += target.split(b"/")[::-1]
+                links += 1
+    return Path(os.fsdecode(done))
+
+
+def _target(path: bytes, mounts: Sequence[Mount]) -> bytes | None:
+    mount = mount_at(path, mounts)
+    if mount.local or mount.path == b"/":  # without its root, whatever that is, the machine would not run
+        with suppress(OSError):
+            return os.readlink(path)  # noqa: PTH115  (bytes)
+    return None
 
 
 def _inside(path: bytes, folder: bytes) -> bool:

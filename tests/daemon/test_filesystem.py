@@ -11,6 +11,7 @@ import pytest
 from darkroom.daemon import filesystem
 from darkroom.daemon.filesystem import (
     UNKNOWN,
+    Mount,
     fresh_stat,
     held_by_writer,
     mount_at,
@@ -20,6 +21,7 @@ from darkroom.daemon.filesystem import (
     parse_mounts,
     stat_without_statx,
     take_lease,
+    without_links,
 )
 
 MOUNTS = parse_mounts(
@@ -67,6 +69,50 @@ def test_network_and_fuse_are_not_local() -> None:
 
 def test_the_table_of_this_machine_can_be_read() -> None:
     assert mount_at(b"/proc/self", parse_mounts(filesystem.MOUNTINFO.read_bytes())).kind == "proc"
+
+
+# -- paths -----------------------------------------------------------------------------------------------------------
+
+
+def here(tmp_path: Path, share: str = "") -> tuple[Mount, ...]:
+    """Let `tmp_path` be on a local disk, and `share` in it on another machine."""
+    text = f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path}/{share} rw - nfs4 nas:/ rw\n"
+    return parse_mounts(text.encode())
+
+
+@pytest.mark.parametrize(
+    "way", ["a/link/b", "a/../a/link/./b", "absolute/b", "a/link/../deep/b", "a/up/deep/b", "no/b"]
+)
+def test_links_and_dots_are_resolved_as_the_kernel_does(tmp_path: Path, way: str) -> None:
+    (tmp_path / "a/deep").mkdir(parents=True)
+    (tmp_path / "a/link").symlink_to("deep")
+    (tmp_path / "a/up").symlink_to("../a")
+    (tmp_path / "absolute").symlink_to(tmp_path / "a/link")
+    path = tmp_path / way
+    assert without_links(path, here(tmp_path, "share")) == Path(os.path.realpath(path))
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    assert without_links(tmp_path / "a/c", here(tmp_path, "share")) in (tmp_path / "a/c", tmp_path / "b/c")
+
+
+def test_a_path_on_a_share_is_the_same_whether_it_answers_or_not(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share/link").symlink_to("films")
+    (tmp_path / "way").symlink_to("share")
+    assert without_links(tmp_path / "way/link/../in", here(tmp_path, "share")) == tmp_path / "share/in"
+    assert without_links(tmp_path / "way/link", here(tmp_path, "share")) == tmp_path / "share/link", "nobody asked it"
+    assert without_links(tmp_path / "way/link", here(tmp_path, "elsewhere")) == tmp_path / "share/films"
+
+
+def test_links_are_resolved_on_a_root_of_whatever_kind(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("films")
+    assert without_links(tmp_path / "link", parse_mounts(b"1 0 0:1 / / rw - 9p host rw\n")) == tmp_path / "films"
+
+
+# -- files -----------------------------------------------------------------------------------------------------------
 
 
 def test_fresh_attributes_are_those_of_lstat(tmp_path: Path) -> None:
