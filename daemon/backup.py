@@ -60,8 +60,8 @@ def back_up(journal: Journal, state: Path, keep: int, today: date) -> Path | Non
         journal.copy_to(draft)
         if fault := damage(draft):
             raise Unavailable(f"{target}: the copy is damaged ({fault}); is the disk well?")
-    # By name, not by the clock: a day that never was, from a clock set wrong, costs one place and no more.
-    for old in _backups(state)[keep:]:
+    others = [path for path in _backups(state) if path != target]
+    for old in others[keep - 1 :]:
         old.unlink(missing_ok=True)
     return target
 
@@ -85,9 +85,17 @@ def _fault(path: Path) -> str:
 
 
 def _backups(state: Path) -> list[Path]:
-    """Return the copies, newest first."""
-    found = (state / BACKUPS).glob("journal-*.db")
-    return sorted((path for path in found if BACKUP_NAME.fullmatch(path.name)), reverse=True)
+    """Return the copies, the newest first: by what they hold, for the day in a name may be one that never was."""
+    found = [path for path in (state / BACKUPS).glob("journal-*.db") if BACKUP_NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (_progress(path), path.name), reverse=True)
+
+
+def _progress(path: Path) -> tuple[int, int]:
+    try:
+        with Journal(path) as journal:  # read-only, SQLite would leave its files beside each copy
+            return journal.progress()
+    except (Unavailable, sqlite3.DatabaseError):
+        return -1, -1  # damaged: the last to be restored, the first to go
 
 
 def _restore(state: Path) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from darkroom.daemon.states import LIVE, State
@@ -116,6 +116,14 @@ def job_of(row: Mapping[str, Any]) -> Job:
     files = tuple(tuple(file) for file in json.loads(row["companions"]))
     values = {"options": json.loads(row["options"]), "state": State(row["state"]), "companions": files}
     return Job(**{**row, **values})
+
+
+def row_of(new: NewJob) -> dict[str, Any]:
+    """Return what a row of the journal holds of a new job."""
+    values = {entry.name: getattr(new, entry.name) for entry in fields(new)}
+    seen: Signature = values.pop("signature")
+    version = {entry.name: getattr(seen, entry.name) for entry in fields(seen)}
+    return {**values, **version, "options": options_text(new.options)}
 
 
 def options_text(options: Mapping[str, Any]) -> str:

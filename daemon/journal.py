@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened_folder
-from darkroom.daemon.job import Event, Job, Known, NewJob, job_of, known_of, options_text
+from darkroom.daemon.job import Event, Job, Known, NewJob, job_of, known_of, options_text, row_of
 from darkroom.daemon.states import LIVE, IllegalMove, State, check_move
 from darkroom.pipelines.errors import Unavailable
 
@@ -55,11 +55,13 @@ class Journal:
         # sqlite-utils brings numpy, where that is installed: 0.15 s that no reader shall wait for.
         from sqlite_utils import Database
 
-        from darkroom.daemon.schema import migrations
+        from darkroom.daemon.schema import migrations, of_the_future
 
         self._sql.execute("PRAGMA synchronous = FULL")
         self._sql.execute("PRAGMA foreign_keys = ON")
         database = Database(self._sql)
+        if newer := of_the_future(database):
+            raise Unavailable(f"{self.path}: a newer Darkroom has changed it ({newer[-1]}); install that one again")
         in_wal = self._sql.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         if not in_wal or migrations.pending(database):
             # SQLite does not wait for its own locks when it changes to WAL: of four first opens at once two failed.
@@ -99,17 +101,10 @@ class Journal:
         return bool(self._read(f"{query} LIMIT 1", (folder, path, batch)))
 
     def _insert(self, new: NewJob, now: float) -> int | None:
-        sig = new.signature
-        row = self._sql.execute(
-            "INSERT OR IGNORE INTO jobs (folder, pipeline, path, size_bytes, mtime_ns, inode, take, sidecar, content,"
-            " twin, lacks, options, priority, state, reason, created, ended)"
-            f" VALUES ({', '.join('?' * 17)}) RETURNING id",
-            (
-                *(new.folder, new.pipeline, new.path, sig.size_bytes, sig.mtime_ns, sig.inode, new.take, new.sidecar),
-                *(new.content, new.twin, new.lacks, options_text(new.options), new.priority, new.state, new.reason),
-                *(now, None if new.state in LIVE else now),
-            ),
-        ).fetchone()
+        values = {**row_of(new), "created": now, "ended": None if new.state in LIVE else now}
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        query = f"INSERT OR IGNORE INTO jobs ({names}) VALUES ({marks}) RETURNING id"
+        row = self._sql.execute(query, [*values.values()]).fetchone()
         if row is None:
             return None
         self._event(row["id"], now, "", new.state, new.reason)
@@ -301,6 +296,11 @@ class Journal:
         """Return the number of the newest event, 0 if there is none."""
         return int(self._read("SELECT coalesce(max(id), 0) FROM events")[0][0])
 
+    def progress(self) -> tuple[int, int]:
+        """Return how far the journal has come, whatever the clock says: the newest job that ever was, and event."""
+        newest = self._read("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'jobs'")
+        return int(newest[0][0]), self.last_event()
+
     def damage(self) -> str:
         """Return what `quick_check` finds, '' if the file is sound."""
         found = str(self._read("PRAGMA quick_check(1)")[0][0])
@@ -344,4 +344,7 @@ def _unlocked(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
-        raise Unavailable(f"{path}: {error}; is the disk full, or the file locked or not yours?") from error
+        remedy = "is the disk full, or the file locked or not yours?"
+        if "no such" in str(error):  # column, table: a reader changes none of them
+            remedy = "another Darkroom has written it; start this one's daemon, which brings it up to date"
+        raise Unavailable(f"{path}: {error}; {remedy}") from error

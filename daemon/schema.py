@@ -8,6 +8,12 @@ migrations = Migrations("journal")
 LIVE_STATES = "('queued', 'held', 'running', 'publishing')"
 
 
+def of_the_future(db: Database) -> list[str]:
+    """Return the migrations that ran and that this Darkroom does not know: what they changed, it would get wrong."""
+    known = {migration.name for migration in migrations.pending(Database(memory=True))}
+    return [migration.name for migration in migrations.applied(db) if migration.name not in known]
+
+
 @migrations()
 def jobs_events_holds(db: Database) -> None:
     """Jobs, what happened to them, and what a person has put on hold."""

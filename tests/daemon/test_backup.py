@@ -8,6 +8,7 @@ import pytest
 from darkroom.daemon.backup import back_up, damage, open_or_recover
 from darkroom.daemon.job import NewJob, Signature
 from darkroom.daemon.journal import Journal
+from darkroom.daemon.states import State
 from darkroom.pipelines.errors import Unavailable
 
 DAY = date(2026, 3, 1)
@@ -69,6 +70,40 @@ def test_the_newest_copies_are_kept_and_one_a_day(tmp_path: Path) -> None:
             enqueue(journal, 1, first=day)
     kept = sorted(path.name for path in (tmp_path / "backups").iterdir())
     assert kept == ["journal-2026-03-03.db", "journal-2026-03-04.db"]
+
+
+def test_a_day_that_never_was_neither_outlives_nor_drives_out_what_is_newer(tmp_path: Path) -> None:
+    """A clock that stood at 2046 for a day, and at 2006 for another: the copies count by what they hold."""
+    days = [date(2046, 3, 1), DAY, DAY + timedelta(days=1), date(2006, 3, 1), DAY + timedelta(days=2)]
+    with Journal(tmp_path / "journal.db") as journal:
+        for number, day in enumerate(days):
+            enqueue(journal, 1, first=number)
+            copy = back_up(journal, tmp_path, 3, day)
+            assert copy is not None and copy.exists()
+    kept = sorted(path.name for path in (tmp_path / "backups").iterdir())
+    assert kept == ["journal-2006-03-01.db", "journal-2026-03-02.db", "journal-2026-03-03.db"]
+
+
+def test_the_copy_that_holds_most_is_restored_whatever_day_it_bears(tmp_path: Path) -> None:
+    path = journal_with(tmp_path, 1)
+    for day, jobs in ((date(2046, 3, 1), 2), (DAY, 3)):
+        with Journal(path) as journal:
+            enqueue(journal, 1, first=jobs - 1)
+            back_up(journal, tmp_path, 7, day)
+    overwrite(path)
+    jobs, told = opened(tmp_path)
+    assert jobs == 3 and "restored from journal-2026-03-01.db" in told
+
+
+def test_progress_goes_on_though_all_that_happened_is_forgotten(tmp_path: Path) -> None:
+    with Journal(journal_with(tmp_path, 3)) as journal:
+        before = journal.progress()
+        for job in journal.jobs():
+            journal.move(job.id, State.CANCELLED, "", now=0)
+        after = journal.progress()
+        journal.forget([1, 2, 3])
+        enqueue(journal, 1)
+        assert before < after < journal.progress()
 
 
 def test_no_copies_are_made_or_removed_if_none_are_wanted(tmp_path: Path) -> None:

@@ -5,10 +5,13 @@ from typing import Any
 
 import pytest
 from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
 
+from darkroom.daemon.backup import open_or_recover
 from darkroom.daemon.journal import Journal
-from darkroom.daemon.schema import LIVE_STATES, migrations
+from darkroom.daemon.schema import LIVE_STATES, migrations, of_the_future
 from darkroom.daemon.states import LIVE
+from darkroom.pipelines.errors import Unavailable
 
 
 def dump(path: Path) -> list[str]:
@@ -98,3 +101,41 @@ def test_a_journal_from_before_batches_is_brought_up_with_its_jobs_each_a_batch_
         assert [journal.batch(job) for job in jobs] == [[job] for job in jobs]
         assert journal.known("films")[b"a"].live == ((2, "queued"),)
     assert "one_live_job_a_path" not in "".join(dump(path))
+
+
+def as_a_newer_darkroom_left_it(path: Path) -> None:
+    newer = Migrations(migrations.name)
+
+    @newer()
+    def colours(db: Database) -> None:
+        db.execute("ALTER TABLE jobs ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey'")
+
+    Journal(path).close()
+    with sqlite3.connect(path) as sql:
+        newer.apply(Database(sql))
+
+
+def test_a_journal_of_a_newer_darkroom_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    as_a_newer_darkroom_left_it(path)
+    before = dump(path)
+    with sqlite3.connect(path) as sql:
+        assert of_the_future(Database(sql)) == ["colours"]
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=r"journal\.db: a newer Darkroom has changed it \(colours\); install"):
+            open_or_recover(tmp_path)
+    assert dump(path) == before and not list(tmp_path.glob("*damaged*"))
+
+
+def test_a_reader_that_is_newer_than_the_daemon_says_so_and_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    with sqlite3.connect(path) as sql:
+        sql.execute("PRAGMA journal_mode = WAL")
+        migrations.apply(Database(sql), stop_before="takes")
+    before = dump(path)
+    with (
+        Journal(path, readonly=True) as journal,
+        pytest.raises(Unavailable, match=r"no such column.*start this one's daemon, which brings it up to date"),
+    ):
+        journal.jobs()
+    assert dump(path) == before
