@@ -1,4 +1,9 @@
+import os
+import shutil
+import signal
 import sqlite3
+from contextlib import closing
+from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -139,3 +144,64 @@ def test_a_reader_that_is_newer_than_the_daemon_says_so_and_changes_nothing(tmp_
     ):
         journal.jobs()
     assert dump(path) == before
+
+
+def dies_at(statement: int, path: Path) -> bool:
+    """Open the journal at `path` in a child that is killed before SQLite runs its statement of this number."""
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            left, connect = iter(range(statement)), sqlite3.connect
+
+            def count_down(_: str) -> None:
+                if next(left, None) is None:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
+                sql = connect(*arguments, **options)
+                sql.set_trace_callback(count_down)
+                return sql
+
+            sqlite3.connect = connect_and_count  # type: ignore[assignment]
+            Journal(path).close()
+            status = 0
+        finally:
+            os._exit(status)  # never back into pytest
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL)
+    return status != 0
+
+
+def shape(path: Path) -> list[str]:
+    """Return what is in the journal, but for when its migrations ran."""
+    return [line for line in dump(path) if "applied_at" in line or "_sqlite_migrations" not in line]
+
+
+@pytest.mark.parametrize("begun", ["companions", None])
+def test_killed_before_any_statement_of_a_migration_the_next_start_completes_it(
+    tmp_path: Path, begun: str | None
+) -> None:
+    """From nothing, and from a journal of the first Darkroom, with a job in it."""
+    old, calm = tmp_path / "old.db", tmp_path / "calm.db"
+    with closing(sqlite3.connect(old)) as sql:
+        if begun:
+            migrations.apply(Database(sql), stop_before=begun)
+            columns = "folder, pipeline, path, size_bytes, mtime_ns, inode, state, created"
+            sql.execute(f"INSERT INTO jobs ({columns}) VALUES ('films', 'upscale', x'61', 1, 2, 3, 'queued', 1.0)")
+            sql.commit()
+    shutil.copy(old, calm)
+    Journal(calm).close()
+    for statement in count():
+        path = tmp_path / f"{statement}.db"
+        shutil.copy(old, path)
+        alive = not dies_at(statement, path)
+        dies_at(statement // 2, path)  # once more, elsewhere, over what the first kill left
+        with Journal(path) as journal:
+            assert [job.path for job in journal.jobs()] == ([b"a"] if begun else [])
+            assert journal.damage() == ""
+        assert shape(path) == shape(calm)
+        if alive:
+            break
+    print(f"killed at {statement} statements")
+    assert statement > 5
