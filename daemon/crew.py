@@ -15,6 +15,7 @@ from typing import Any
 from darkroom.daemon.config import Config
 from darkroom.daemon.job import Job
 from darkroom.daemon.live import WorkerNow
+from darkroom.daemon.memory import held_bytes
 from darkroom.daemon.wire import DRAIN
 from darkroom.pipelines.errors import Unavailable
 
@@ -50,6 +51,7 @@ class Crew:
         self.config = config  # of the next worker that starts
         self.job: Job | None = None
         self.moved = time.monotonic()  # when the worker was heard last
+        self.ended_for = ""  # why the worker was ended, if it was, before the running job was
         self._config_path = config_path
         self._lock_fd = lock_fd
         self._command = command
@@ -65,13 +67,18 @@ class Crew:
         """Process number of the worker, 0 without one."""
         return self._process.pid if self._process else 0
 
+    @property
+    def memory_bytes(self) -> int:
+        """Memory that the worker and its children hold; 0 without one."""
+        return held_bytes(self._process.pid) if self._process else 0
+
     def give(self, job: Job) -> None:
         """Let the worker run the claimed `job`, starting it if need be. Raises Unavailable if that fails."""
         if DRAIN in self._asked or self.pipe is None or (self._process and self._process.poll() is not None):
             self._see_off()
         if self.pipe is None:
             self._start()
-        self.job, self._asked, self.moved = job, set(), time.monotonic()
+        self.job, self._asked, self.moved, self.ended_for = job, set(), time.monotonic(), ""
         self._facts, self._ticks = {"stage": "starting"}, deque()
         self._send({"claimed": job.id})
 
@@ -118,6 +125,11 @@ class Crew:
         """End a worker that has been idle for `after_s`."""
         if self._process is not None and self.job is None and time.monotonic() - self.moved >= after_s:
             self.ask(DRAIN)
+
+    def end(self, why: str) -> None:
+        """Kill the worker, and remember of the running job the first reason for it."""
+        self.ended_for = self.ended_for or f"{why} and was ended"
+        self.kill()
 
     def kill(self) -> None:
         """End the worker at once; one that hangs in the kernel goes when that lets it, and `fate` tells."""

@@ -23,13 +23,14 @@ from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, Journal
 from darkroom.daemon.lookout import IDENTITIES, NOT_LOOKED, Look, Lookout
 from darkroom.daemon.marker import load_identities, save_identities
+from darkroom.daemon.memory import usable_bytes
 from darkroom.daemon.notify import Systemd
 from darkroom.daemon.parts import count_parts, work_folder
 from darkroom.daemon.picture import Picture
 from darkroom.daemon.recovery import recover
 from darkroom.daemon.signals import Signals
 from darkroom.daemon.states import ASKED, BUSY, State
-from darkroom.daemon.units import show_seconds
+from darkroom.daemon.units import show_bytes, show_seconds
 from darkroom.daemon.watch import Watcher
 from darkroom.daemon.wire import DRAIN, TRY_LATER
 from darkroom.pipelines import KINDS
@@ -49,6 +50,7 @@ class Supervisor:
     def __init__(self, config_path: Path, config: Config, journal: Journal, lock_fd: int) -> None:
         """Take over a state folder whose lock is held by `lock_fd`."""
         self._path, self._config, self._journal = config_path, config, journal
+        self._memory = config.worker.memory or usable_bytes()  # that a worker may hold
         self._signals = Signals()
         self._systemd = Systemd()
         self._crew = [Crew(config_path, config, device, lock_fd) for device in devices(config.worker.devices)]
@@ -145,17 +147,25 @@ class Supervisor:
             if any("ended" in message for message in crew.hear()):
                 self._crashes.clear()
                 self._finish(crew)
-            still_s = time.monotonic() - crew.moved
-            late = crew.job is not None and still_s > self._config.worker.step_limit
-            if crew.job is not None and late:
-                log.error("job=%d the worker has not moved for %s: ending it", crew.job.id, show_seconds(still_s))
-                crew.kill()
+            if why := self._why_end(crew):
+                log.error("%s%s: ending it", f"job={crew.job.id} " if crew.job else "", why)
+                crew.end(why)
             if not self._config.worker.preload:
                 crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
-                how = f"the worker had not moved for {show_seconds(still_s)} and was ended"
-                self._settle(crew.job.id, status, how if late else exit_words(status))
+                self._settle(crew.job.id, status, crew.ended_for or exit_words(status))
                 self._finish(crew)
+
+    def _why_end(self, crew: Crew) -> str:
+        """Say why the worker cannot go on as it does, "" if it can."""
+        still_s, limits = time.monotonic() - crew.moved, self._config.worker
+        if crew.job is not None and still_s > limits.step_limit:
+            return f"the worker has not moved for {show_seconds(still_s)}"
+        if (taken := crew.memory_bytes) > self._memory:
+            return (
+                f"the worker took {show_bytes(taken)} of memory, more than worker.memory ({show_bytes(self._memory)})"
+            )
+        return ""
 
     def _finish(self, crew: Crew) -> None:
         assert crew.job is not None, "only a worker with a job can finish one"
@@ -181,11 +191,12 @@ class Supervisor:
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
         self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
         if len(self._crashes) >= FAILING_AFTER:
-            self._suspect_device()
+            self._suspect_device(how)
 
-    def _suspect_device(self) -> None:
+    def _suspect_device(self, how: str) -> None:
         """Hold everything, and take back what was said of the files: not all of them can be poison."""
-        reason = f"{FAILING_AFTER} jobs in a row ended the worker; when the device is well: darkroom release --all"
+        last = f"{FAILING_AFTER} jobs in a row ended the worker, and last {how}"
+        reason = f"{last}; when device and memory are well: darkroom release --all"
         self._journal.hold(EVERYTHING, reason, now=unix_now())
         for number in self._crashes:
             if self._journal.job(number).state is State.QUARANTINED:
@@ -270,6 +281,7 @@ class Supervisor:
             self._watcher.remove(inbox)
         self._housekeeping.stop()
         self._config, self._housekeeping = config, Housekeeping(config)
+        self._memory = config.worker.memory or usable_bytes()
         for crew in self._crew:
             crew.config = config
             crew.ask(DRAIN)

@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from darkroom import pipelines
 from darkroom.daemon import log as logs
@@ -21,6 +22,7 @@ from darkroom.pipelines.errors import Unavailable
 log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
+OOM_SCORE = 500  # of 1000, proc_pid_oom_score_adj(5): the kernel takes the worker before the daemon, and is outlived
 
 
 def preload(config: Config, device: str, pipe: Connection) -> None:
@@ -83,6 +85,8 @@ def main(arguments: list[str]) -> None:
     """
     _, device, fd, parent = arguments
     _die_with_parent(int(parent))
+    with suppress(OSError):  # a /proc that cannot be written to
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the supervisor says when; a terminal's Ctrl-C reaches us too
     with Connection(int(fd)) as pipe:

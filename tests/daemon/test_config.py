@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from darkroom import pipelines
-from darkroom.daemon.config import Config, ConfigError, Folder, Limit, load, options_for
+from darkroom.daemon.config import Config, ConfigError, Folder, Limit, Worker, load, options_for
 from darkroom.daemon.plain_yaml import read_yaml
 
 REFERENCE = Path(__file__).parents[2] / "config.yaml"
@@ -175,6 +175,13 @@ def test_overrides_of_nested_options_leave_their_neighbours_alone() -> None:
     options = options_for(Folder.model_validate(settings), {"flashvsr": {"seed": 4}, "memory": None}).model_dump()
     assert (options["flashvsr"]["seed"], options["flashvsr"]["preset"]) == (4, "fast")
     assert options["memory"]["limit"] is None
+
+
+def test_a_worker_gets_memory_enough_to_start_in(tmp_path: Path) -> None:
+    assert Worker.model_validate({"memory": "3 GB"}).memory == 3 * 10**9
+    assert Worker.model_validate({"memory": None}).memory is None
+    with pytest.raises(ValidationError, match="expected 64 MiB or more, got 3 B"):
+        Worker.model_validate({"memory": 3})
 
 
 # -- config.yaml, the reference: held to the models -------------------------------------------------------------------

@@ -205,6 +205,23 @@ def test_after_a_fall_the_next_job_gets_a_new_worker(hire: Callable[..., Crew], 
     assert pid_of_worker(crew) != first and not is_there(first)
 
 
+def test_a_worker_that_is_ended_is_told_with_the_first_reason_and_the_next_job_begins_without_one(
+    hire: Callable[..., Crew], job: Job
+) -> None:
+    crew = hire("slow")
+    assert crew.memory_bytes == 0
+    crew.give(job)
+    pid_of_worker(crew)
+    assert crew.memory_bytes > 2**20
+    crew.end("it took too much")
+    crew.end("it has not moved")
+    assert crew.ended_for == "it took too much and was ended"
+    assert fate(crew) == -signal.SIGKILL and crew.memory_bytes == 0
+    crew.finished()
+    crew.give(job)
+    assert crew.ended_for == ""
+
+
 def test_a_program_that_cannot_be_started_is_the_machines_fault(hire: Callable[..., Crew], job: Job) -> None:
     crew = hire("quick", command=("/nowhere/python",))
     before = len(list(Path("/proc/self/fd").iterdir()))

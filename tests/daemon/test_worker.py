@@ -61,6 +61,7 @@ def test_a_worker_runs_what_it_is_given_by_the_configuration_it_is_given_and_lea
         messages = []
         while "ended" not in (message := ours.recv()):
             messages.append(message)
+        assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text() == "500\n", "the kernel would take the daemon"
         assert journal.job(job.id).state is State.DONE
         ours.close()
         log = worker.communicate(timeout=60)[1]
