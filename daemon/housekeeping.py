@@ -1,11 +1,13 @@
 """What is done by the time of day: clearing up and the journal's backup.
 
 APScheduler goes by the wall clock: after a jump back of two hours it ran nothing for two hours, so
-every jump makes the schedule anew.
+every jump makes the schedule anew. It waits by a clock that stands still while the machine sleeps, so
+it is woken with the machine.
 """
 
 import logging
 import sqlite3
+import time
 from datetime import datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -32,13 +34,17 @@ class Housekeeping:
         """Make the schedule and start it."""
         self._config = config
         self._offset = unix_now() - uptime()
+        self._asleep_s = uptime() - time.monotonic()
         self._scheduler = BackgroundScheduler()
         self._add_runs()
         self._scheduler.start()
 
     def follow_clock(self) -> None:
-        """Make the schedule anew if the wall clock has jumped."""
-        offset = unix_now() - uptime()
+        """Make the schedule anew if the wall clock has jumped; make up for what the machine has slept through."""
+        offset, asleep_s = unix_now() - uptime(), uptime() - time.monotonic()
+        if asleep_s - self._asleep_s > JUMP_S:
+            self._asleep_s = asleep_s
+            self._scheduler.wakeup()
         if abs(offset - self._offset) > JUMP_S:
             log.warning("the clock was set by %+.0f s; the daily runs are scheduled anew", offset - self._offset)
             self._offset = offset

@@ -1,8 +1,13 @@
+import threading
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from apscheduler.schedulers import base
+from apscheduler.triggers.cron import CronTrigger
 
 from darkroom.daemon import housekeeping as housekeeping_module
 from darkroom.daemon.clock import unix_now
@@ -63,13 +68,60 @@ def test_a_clock_that_is_only_slewed_changes_nothing(
 
 def test_suspending_the_machine_is_no_jump(housekeeping: Housekeeping, monkeypatch: pytest.MonkeyPatch) -> None:
     (before,) = housekeeping._scheduler.get_jobs()
-    asleep_s = 8 * 3600.0
-    for name in ("unix_now", "uptime"):
-        original = getattr(housekeeping_module, name)
-        monkeypatch.setattr(housekeeping_module, name, lambda original=original: original() + asleep_s)
+    sleep(monkeypatch, 8 * 3600.0)
     housekeeping.follow_clock()
     (after,) = housekeeping._scheduler.get_jobs()
     assert after.id == before.id
+
+
+def sleep(monkeypatch: pytest.MonkeyPatch, asleep_s: float) -> None:
+    """Let the clocks be as after a suspension: those that tell seconds since boot go on, the monotonic one does not."""
+    for name in ("unix_now", "uptime"):
+        original = getattr(housekeeping_module, name)
+        monkeypatch.setattr(housekeeping_module, name, lambda original=original: original() + asleep_s)
+
+
+def test_what_the_machine_slept_through_is_made_up_for_when_it_wakes(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler itself would wait on for all the hours that were left before the machine went to sleep."""
+    ran = threading.Event()
+    monkeypatch.setattr(housekeeping_module, "run_daily", lambda config: ran.set())
+    housekeeping = Housekeeping(config)
+    try:
+        (job,) = housekeeping._scheduler.get_jobs()
+        monkeypatch.setattr(base, "datetime", late(job.next_run_time + timedelta(hours=5)))
+        assert not ran.is_set()
+        sleep(monkeypatch, 8 * 3600.0)
+        housekeeping.follow_clock()
+        assert ran.wait(120)
+    finally:
+        housekeeping.stop()
+
+
+def late(now: datetime) -> type[datetime]:
+    """Return a `datetime` for which it is `now`."""
+
+    class Late(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Late":
+            return cls.fromtimestamp(now.timestamp(), tz)
+
+    return Late
+
+
+@pytest.mark.parametrize("at", ["02:30", "02:00", "03:00", "04:00"])
+def test_the_days_on_which_the_clocks_change_have_their_run_too(at: str) -> None:
+    """Berlin: on 29 March 2026 there is no half past two; on 25 October there are two, and two runs do no harm."""
+    zone = ZoneInfo("Europe/Berlin")
+    hour, minute = map(int, at.split(":"))
+    trigger = CronTrigger(hour=hour, minute=minute, timezone=zone)
+    for first in (datetime(2026, 3, 27, 12, tzinfo=zone), datetime(2026, 10, 23, 12, tzinfo=zone)):
+        runs: list[datetime] = []
+        for _ in range(4):
+            runs.append(trigger.get_next_fire_time(runs[-1] if runs else None, runs[-1] if runs else first))
+        assert list(dict.fromkeys(run.day - first.day for run in runs))[:3] == [1, 2, 3]
+        assert all(earlier.timestamp() < later.timestamp() for earlier, later in pairwise(runs))
 
 
 def test_a_daily_run_keeps_a_copy_of_the_journal(config: Config) -> None:

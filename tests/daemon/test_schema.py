@@ -159,7 +159,7 @@ def dies_at(statement: int, path: Path) -> bool:
                     os.kill(os.getpid(), signal.SIGKILL)
 
             def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
-                sql = connect(*arguments, **options)
+                sql: sqlite3.Connection = connect(*arguments, **options)
                 sql.set_trace_callback(count_down)
                 return sql
 
