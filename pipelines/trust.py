@@ -1,7 +1,7 @@
-"""How far options reach: a sidecar is written by whoever may write in the inbox, config.yaml by the machine's owner.
+"""How far files and options reach that come from strangers: whoever may write in the inbox writes sidecars as well.
 
-Whatever an option names is checked here, for options are read before anything else: files lie below the models folder,
-and where pictures are sent is for the owner to say.
+Files that options name lie below the models folder; where pictures are sent is for the owner of config.yaml to say; and
+of the formats that Pillow knows, those are read that need nothing but Pillow.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,10 @@ from pydantic import AfterValidator, BaseModel
 from pydantic.config import JsonDict
 
 OWNERS: JsonDict = {"only_in": "config.yaml"}  # the `json_schema_extra` of an option that no sidecar may set
+
+# Told by their content, whatever their names. Left out are those which others read: EPS, which Pillow hands to the
+# program Ghostscript, and the likes of WMF, FITS or FPX, which no scanner or camera writes.
+PICTURES = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 def below_models(path: Path) -> Path:

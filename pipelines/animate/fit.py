@@ -6,6 +6,7 @@ from PIL import Image, ImageOps
 
 from darkroom.pipelines.animate.sizes import Fit, Size
 from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.trust import PICTURES
 
 SMALLEST = 16  # pixels a side of an image; less shows nothing
 DEEPEST_PIXELS = 200_000_000
@@ -21,7 +22,7 @@ def load_image(path: Path) -> Image.Image:
     except OSError as error:
         raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=PICTURES) as image:
             if image.width * image.height > DEEPEST_PIXELS:
                 raise Rejected(f"{path.name}: {image.width}x{image.height} pixels, over 200 million; scale it down")
             image.load()

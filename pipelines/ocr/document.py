@@ -16,6 +16,7 @@ from darkroom.pipelines.ocr import pdfium
 from darkroom.pipelines.ocr.native import lines_of
 from darkroom.pipelines.ocr.page import Line
 from darkroom.pipelines.ocr.picture import LARGEST_PIXELS, Picture, load_picture, said_dpi
+from darkroom.pipelines.trust import PICTURES
 
 PDF_MAGIC = b"%PDF-"
 MAGIC_WITHIN = 1024  # bytes: mail gateways put junk before the header, and readers accept it
@@ -129,7 +130,7 @@ def _image(source: Path) -> Iterator[Image.Image]:
     try:
         with python_warnings.catch_warnings():
             python_warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            with Image.open(source, formats=PICTURES) as image:
                 yield image
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # Pillow's ways
         said = (str(error) or type(error).__name__).splitlines()[0].replace(str(source), source.name)

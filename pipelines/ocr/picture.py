@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.trust import PICTURES
 
 LARGEST_PIXELS = 25_000_000  # of a picture as it is read: A3 at 300 dpi; engines shrink further
 DEEPEST_PIXELS = 200_000_000  # of a file: more takes over a gigabyte to decode
@@ -55,7 +56,7 @@ def load_picture(path: Path, frame: int = 0) -> Picture:
     """
     try:
         # Pillow's own warnings are of what is checked here, or does not matter.
-        with python_warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with python_warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURES) as image:
             image.seek(frame)
             _check(path, image)
             return picture_of(image)

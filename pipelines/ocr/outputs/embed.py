@@ -9,6 +9,7 @@ from PIL import Image
 
 from darkroom.pipelines.ocr.document import DocumentFacts
 from darkroom.pipelines.ocr.picture import Picture, Pixels, known_dpi, load_picture
+from darkroom.pipelines.trust import PICTURES
 
 A4_PT = (595.28, 841.89)  # a picture of unknown resolution is put on it
 QUALITY = 90  # of JPEG, where there is no way but to compress again
@@ -41,14 +42,14 @@ def image_pdf(facts: DocumentFacts, *, only_rgb: bool = False) -> bytes:
             return _converted([facts.source.read_bytes()], all_frames=len(facts.pages) > 1)
         except REFUSALS:
             pass  # so it is compressed again
-    with Image.open(facts.source) as image:
+    with Image.open(facts.source, formats=PICTURES) as image:
         lossy = image.format in LOSSY
     pictures = (load_picture(facts.source, page.index) for page in facts.pages)
     return _converted([compressed(picture, lossy=lossy) for picture in pictures], all_frames=False)
 
 
 def _held(facts: DocumentFacts, only_rgb: bool) -> bool:
-    with Image.open(facts.source) as image:
+    with Image.open(facts.source, formats=PICTURES) as image:
         for page in facts.pages:
             if page.index:
                 image.seek(page.index)
