@@ -49,7 +49,7 @@ class CrashPoint(StrEnum):
     RECOVERY_BEGUN = "recovery.begun"
     RECOVERY_ENDED = "recovery.ended"
     MARKER_WRITTEN = "marker.written"
-    MARKER_LINKED = "marker.linked"
+    MARKER_NAMED = "marker.named"
     JOURNAL_ASIDE = "backup.journal-aside"  # a damaged one, or one of the files beside it
 
     # Clearing up.

@@ -65,8 +65,13 @@ def _free(journal: Journal, job: Job, now: float, why: str = "the job of the sam
 
 
 def _cancel(journal: Journal, number: int, why: str, now: float) -> bool:
-    """Cancel a waiting job, so that whatever file comes next is news; tell whether it is over, now or before."""
+    """Cancel a waiting job, so that whatever file comes next is news; tell whether it is over, now or before.
+
+    One whose result has its name is not cancelled: it may be in the outbox, and be why the file is gone.
+    """
     try:
+        if journal.job(number).result:
+            return False
         _tell(journal.move(number, State.CANCELLED, why, now=now, expected=WAITING, mtime_ns=GONE_NS))
     except KeyError:
         return True  # forgotten since the look began

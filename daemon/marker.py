@@ -5,16 +5,19 @@ point; so a folder without the marker it had is offline, and nothing is conclude
 """
 
 import errno
+import fcntl
 import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from darkroom.daemon.config import Folder
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, opened, opened_folder, parse_mounts
-from darkroom.daemon.parts import sync_file, sync_folder, write_durably
+from darkroom.daemon.parts import write_durably
+from darkroom.daemon.place import NOT_HERE, discard, move_free
 from darkroom.pipelines.errors import Unavailable
 
 INBOX = ".darkroom-inbox"
@@ -47,11 +50,14 @@ def adopt(folder: Path, marker: str, *, mountinfo: Path = MOUNTINFO) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         with opened_folder(folder) as root:
             if identity := read(root, marker):
+                with suppress(OSError):
+                    discard(root, _draft(marker))  # a crash came between its two names
                 return identity
     except OSError as error:
         raise Unavailable(f"{folder}: {error.strerror}; make the folder, and let this user read it") from error
     try:
-        return _mark(folder, marker)
+        with opened_folder(folder) as root:
+            return _mark(root, marker)
     except OSError as error:
         if error.errno in READ_ONLY:
             return _mount_identity(folder, mountinfo)
@@ -60,26 +66,37 @@ def adopt(folder: Path, marker: str, *, mountinfo: Path = MOUNTINFO) -> str:
         ) from error
 
 
-def _mark(folder: Path, marker: str) -> str:
-    """Write a new marker and return its id, or that of another thread that was faster (folders may share an outbox)."""
+def _mark(root: int, marker: str) -> str:
+    """Write a new marker and return its id, or that of somebody who was faster (folders may share an outbox)."""
     identity = secrets.token_hex(16)
-    draft = folder / f"{marker}-{identity}"
-    draft.write_text(f"{identity}\nDarkroom knows this folder by this file: without it the folder counts as offline.\n")
+    words = f"{identity}\nDarkroom knows this folder by this file: without it the folder counts as offline.\n"
+    with suppress(OSError):  # not on every share; there the draft of two at once is that of one
+        fcntl.flock(root, fcntl.LOCK_EX)
+    if faster := read(root, marker):
+        return faster
+    discard(root, _draft(marker))  # of a crash
+    file = os.open(_draft(marker), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=root)
+    with os.fdopen(file, "w", encoding="ascii") as stream:
+        stream.write(words)
+        stream.flush()
+        os.fsync(file)
+    reach(CrashPoint.MARKER_WRITTEN)
     try:
-        sync_file(draft)
-        reach(CrashPoint.MARKER_WRITTEN)
-        try:
-            (folder / marker).hardlink_to(draft)
-        except FileExistsError:
-            with opened_folder(folder) as root:
-                return read(root, marker)
-        except OSError:  # no hard links here: FAT, some servers
-            draft.replace(folder / marker)
-        reach(CrashPoint.MARKER_LINKED)
-        sync_folder(folder)
-    finally:
-        draft.unlink(missing_ok=True)
+        move_free(root, _draft(marker), root, marker.encode())
+    except FileExistsError:
+        discard(root, _draft(marker))
+        return read(root, marker)
+    except OSError as error:  # neither renamed without replacing nor linked: FAT, some servers
+        if error.errno not in NOT_HERE:
+            raise
+        os.rename(_draft(marker), marker, src_dir_fd=root, dst_dir_fd=root)
+    reach(CrashPoint.MARKER_NAMED)
+    os.fsync(root)
     return identity
+
+
+def _draft(marker: str) -> bytes:
+    return f"{marker}.draft".encode()
 
 
 def read(root: int, marker: str) -> str:

@@ -89,9 +89,7 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
         return f"{job.name}: original kept: the inbox is offline; {folder.originals} it by hand"
     parents, name = split(job.path)
     with folder_below(root, parents) as place_of_source:
-        found = _state(place_of_source, name)
-        if found is None:
-            return ""  # an earlier run got so far, or a person did it
+        found = _state(place_of_source, name)  # None: an earlier run got so far, or a person did it
         beside = names_of(name, pipelines.KINDS[folder.pipeline]) if job.sidecar else []
         sidecars = [sidecar for sidecar in beside if look(place_of_source, sidecar)]
         if why := _why_kept(job, found, sidecars[:1], place_of_source):
@@ -121,14 +119,14 @@ def _of_no_other(name: bytes, sidecars: Sequence[bytes], root: int, folder: Fold
     return [sidecar for sidecar in sidecars if sidecar not in theirs]
 
 
-def _why_kept(job: Job, found: Stat, sidecars: Sequence[bytes], root: int) -> str:
+def _why_kept(job: Job, found: Stat | None, sidecars: Sequence[bytes], root: int) -> str:
     """Say why the source must stay, "" if it need not.
 
     The inode is not compared: servers hand out new ones, and size and mtime in nanoseconds tell versions apart.
     """
-    if not found.regular:
+    if found and not found.regular:
         return "it is a link or folder, and only files are moved or deleted"
-    if (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
+    if found and (found.size_bytes, found.mtime_ns) != (job.size_bytes, job.mtime_ns):
         return "it changed while it was processed"
     seen = ((sidecar, _state(root, sidecar)) for sidecar in sidecars)
     if any(stat and sidecar_signature(sidecar, stat.signature) != job.sidecar for sidecar, stat in seen):

@@ -373,3 +373,14 @@ def test_jobs_that_ended_or_were_forgotten_during_the_look_are_no_trouble(journa
     journal.forget([forgotten.id])
     assert see(journal, missing=(ended.id, forgotten.id), replaced=(ended.id, forgotten.id)) == []
     assert journal.job(ended.id).state is State.FAILED
+
+
+@pytest.mark.parametrize("gone", ["missing", "replaced"])
+def test_a_job_whose_result_has_its_name_is_finished_though_its_file_went(journal: Journal, gone: str) -> None:
+    """Its original may have been deleted already, by the run that a crash ended."""
+    see(journal, arrival(b"a.mkv"))
+    job = run_to(journal, State.PUBLISHING, State.QUEUED)
+    journal.note(job.id, result=b"a.mkv")
+    changes: dict[str, Any] = {gone: (job.id,)}
+    see(journal, **changes)
+    assert journal.job(job.id).state is State.QUEUED

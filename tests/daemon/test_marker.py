@@ -75,10 +75,10 @@ def test_a_marker_of_rubbish_is_another_folders(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_is_known_by_its_mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
-        raise OSError(30, "Read-only file system", str(path))
+    def refuse(_root: int, name: bytes) -> None:
+        raise OSError(30, "Read-only file system", os.fsdecode(name))
 
-    monkeypatch.setattr("darkroom.daemon.marker.sync_file", refuse)  # root may write even where it should not
+    monkeypatch.setattr("darkroom.daemon.marker.discard", refuse)  # root may write even where it should not
     mountinfo = tmp_path / "mountinfo"
     mountinfo.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path} ro - nfs4 nas:/films ro\n")
     identity = adopt(tmp_path, INBOX, mountinfo=mountinfo)
@@ -122,3 +122,12 @@ def test_two_threads_that_adopt_one_folder_agree_on_its_identity(tmp_path: Path)
             identities = set(pool.map(lambda _, folder=folder: adopt(folder, OUTBOX), range(8)))
         assert len(identities) == 1
         assert [path.name for path in folder.iterdir()] == [OUTBOX]
+
+
+def test_what_a_crash_left_of_a_marker_goes_with_the_next_start(tmp_path: Path) -> None:
+    draft = tmp_path / f"{INBOX}.draft"
+    draft.write_text("cut o")
+    identity = adopt(tmp_path, INBOX)
+    assert len(identity) == 32 and not draft.exists()
+    draft.hardlink_to(tmp_path / INBOX)  # linked, and not yet unlinked
+    assert adopt(tmp_path, INBOX) == identity and not draft.exists()

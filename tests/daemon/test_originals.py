@@ -129,6 +129,13 @@ def test_a_deleted_original_goes_with_its_sidecar(deleting: Place) -> None:
     assert list((deleting.inbox / "a").iterdir()) == []
 
 
+def test_a_sidecar_that_a_crash_left_goes_after_its_original(deleting: Place) -> None:
+    job = deleting.drop(sidecar="scale: 4")
+    deleting.film.unlink()
+    assert deleting.settle(job) == ""
+    assert list((deleting.inbox / "a").iterdir()) == []
+
+
 def test_settling_again_is_fine(deleting: Place) -> None:
     job = deleting.drop()
     assert (deleting.settle(job), deleting.settle(job)) == ("", "")
