@@ -38,7 +38,8 @@ class Formatter(logging.Formatter):
         if self._form == "journal":
             return "\n".join(f"<{PRIORITIES.get(record.levelno, 5)}>{line}" for line in lines)
         mark = "" if record.levelno == logging.INFO else f"{level}: "
-        return f"{self.formatTime(record, '%H:%M:%S')} {mark}" + "\n".join(lines)
+        # Indented, so that no line of a message passes for one of the log, nor for one with a priority of its own.
+        return f"{self.formatTime(record, '%H:%M:%S')} {mark}" + "\n    ".join(lines)
 
 
 class Writer(logging.StreamHandler[IO[str]]):

@@ -4,6 +4,8 @@ import os
 import socket
 from collections.abc import Mapping
 
+from darkroom.daemon.job import printable
+
 
 class Systemd:
     """The service manager that started us, or none."""
@@ -22,7 +24,7 @@ class Systemd:
 
     def status(self, text: str) -> None:
         """Show one line in `systemctl status`."""
-        self._send("STATUS=" + " ".join(text.split()))
+        self._send("STATUS=" + printable(" ".join(text.split()).encode(errors="backslashreplace")))
 
     def alive(self) -> None:
         """Say that the main loop goes round."""

@@ -115,7 +115,10 @@ def is_report(root: int, path: bytes) -> bool:
 
 def _write_free(root: int, name: bytes, report: Mapping[str, Any]) -> bytes:
     """Write the report of the result `name` below the open folder `root` and return its path there."""
-    data = json.dumps(report, indent=2, ensure_ascii=False, default=str).encode(errors="backslashreplace") + b"\n"
+    text = json.dumps(report, indent=2, ensure_ascii=False, default=str)
+    # What a prompt or a tag of a stranger's file holds must not drive the terminal of who looks at the report.
+    plain = "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
+    data = plain.encode() + b"\n"
 
     def write(file: int) -> None:
         with open(file, "wb", closefd=False) as stream:

@@ -54,6 +54,16 @@ def test_text_names_the_time_and_what_is_not_information() -> None:
     assert line("text", "no space", logging.WARNING)[8:] == " warning: no space"
 
 
+@pytest.mark.parametrize("form", ["text", "journal", "json"])
+def test_a_message_of_several_lines_forges_neither_a_line_nor_a_priority(
+    form: Literal["text", "journal", "json"],
+) -> None:
+    first, *rest = line(form, "bad\n<0>12:00:00 job=1 all is lost\r\u2028<1>x", logging.ERROR).split("\n")
+    assert "bad" in first
+    assert [entry.startswith({"text": "    ", "journal": "<3>"}[form]) for entry in rest] == [True] * len(rest)
+    assert len(rest) == (0 if form == "json" else 3)
+
+
 def test_json_is_one_object_a_line() -> None:
     text = line("json", 'two\nlines of "Café"', logging.ERROR)
     assert "\n" not in text

@@ -38,6 +38,8 @@ def test_a_status_is_one_line_and_can_hold_no_other_word(manager: tuple[socket.s
     listener, name = manager
     Systemd({"NOTIFY_SOCKET": name}).status("two\nREADY=1\n lines")
     assert listener.recv(4096) == b"STATUS=two READY=1 lines"
+    Systemd({"NOTIFY_SOCKET": name}).status("clear \x1b[2J it")
+    assert listener.recv(4096) == rb"STATUS=clear \x1b[2J it"
 
 
 def test_a_status_with_odd_bytes_of_a_path_is_still_text(manager: tuple[socket.socket, str]) -> None:

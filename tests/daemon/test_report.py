@@ -91,6 +91,16 @@ def test_a_source_of_any_name_and_time_has_a_report(tmp_path: Path) -> None:
     assert source["path"] == r"\xff\n\x1b.avi"
 
 
+def test_a_report_drives_no_terminal_whatever_is_in_it(tmp_path: Path) -> None:
+    odd = "a\x1b[2J\x7f\x9b31m\u202e\U000e0001\ud800\tb"
+    report = report_of(tmp_path) | {"options": {"prompt": odd}}
+    path = write_report(folder_of(tmp_path, "folder"), RESULT, report)
+    assert path is not None
+    text = path.read_text()
+    assert all(char.isprintable() or char == "\n" for char in text)
+    assert json.loads(text)["options"]["prompt"] == odd
+
+
 @pytest.mark.parametrize(
     ("where", "path"), [("beside", "outbox/a/film.mkv.json"), ("folder", "state/reports/films/a/film.mkv.json")]
 )
