@@ -71,6 +71,21 @@ def test_a_manager_that_does_not_listen_blocks_nothing(manager: tuple[socket.soc
     assert listener.recv(4096) == b"READY=1"
 
 
+def test_the_end_of_the_start_is_said_until_it_is_heard(manager: tuple[socket.socket, str]) -> None:
+    listener, name = manager
+    systemd = Systemd({"NOTIFY_SOCKET": name})
+    for _ in range(2000):
+        systemd.status("the queue is full of this")
+    systemd.ready()
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        while words := listener.recv(4096):
+            assert words != b"READY=1", "it was not lost"
+    systemd.alive()
+    systemd.alive()
+    assert [listener.recv(4096) for _ in range(3)] == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+
+
 @pytest.mark.parametrize(
     ("environ", "seconds"),
     [
