@@ -78,7 +78,7 @@ def test_nothing_is_set_that_breaks_torch_or_shares(unit: Path, breaks_torch: st
 
 def test_both_units_live_and_die_alike() -> None:
     keys = "Type NotifyAccess ExecReload WatchdogSec TimeoutStartSec TimeoutStopSec KillMode Restart RestartSec"
-    keys += " RestartPreventExitStatus OOMPolicy StartLimitIntervalSec StartLimitBurst"
+    keys += " RestartPreventExitStatus OOMPolicy StartLimitIntervalSec SyslogLevel"
     system, user = settings(SYSTEM), settings(USER)
     assert {key: system[key] for key in keys.split()} == {key: user[key] for key in keys.split()}
 
