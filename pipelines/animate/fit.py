@@ -6,10 +6,9 @@ from PIL import Image, ImageOps
 
 from darkroom.pipelines.animate.sizes import Fit, Size
 from darkroom.pipelines.errors import Rejected, Unavailable
-from darkroom.pipelines.trust import PICTURES
+from darkroom.pipelines.image_file import check_size, opened_image
 
 SMALLEST = 16  # pixels a side of an image; less shows nothing
-DEEPEST_PIXELS = 200_000_000
 
 
 def load_image(path: Path) -> Image.Image:
@@ -21,15 +20,10 @@ def load_image(path: Path) -> Image.Image:
         path.stat()
     except OSError as error:
         raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
-    try:
-        with Image.open(path, formats=PICTURES) as image:
-            if image.width * image.height > DEEPEST_PIXELS:
-                raise Rejected(f"{path.name}: {image.width}x{image.height} pixels, over 200 million; scale it down")
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # Pillow's ways
-        said = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), path.name)
-        raise Rejected(f"{path.name}: damaged or not an image ({said}); save it anew") from error
+    with opened_image(path) as image:
+        check_size(path, image)
+        image.load()
+        upright = ImageOps.exif_transpose(image)
     if min(upright.size) < SMALLEST:
         raise Rejected(f"{path.name}: {upright.width}x{upright.height} pixels; {SMALLEST} a side are needed")
     if upright.has_transparency_data:

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import warnings as python_warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,13 +11,14 @@ from typing import Literal
 from PIL import Image
 
 from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.image_file import check_size, opened_image
 from darkroom.pipelines.ocr import pdfium
 from darkroom.pipelines.ocr.native import lines_of
 from darkroom.pipelines.ocr.page import Line
 from darkroom.pipelines.ocr.picture import LARGEST_PIXELS, Picture, load_picture, said_dpi
-from darkroom.pipelines.trust import PICTURES
 
 PDF_MAGIC = b"%PDF-"
+MOST_PAGES = 10_000  # a book of a thousand sheets ten times over; a few bytes can claim millions
 MAGIC_WITHIN = 1024  # bytes: mail gateways put junk before the header, and readers accept it
 SIDEWAYS = range(5, 9)  # EXIF orientations that swap width and height
 EXIF_ORIENTATION = 0x112
@@ -70,6 +70,8 @@ def probe(source: Path) -> DocumentFacts:
         raise Rejected(f"{source.name}: empty; copy it again")
     is_pdf = PDF_MAGIC in start
     pages, warnings = _pdf_pages(source) if is_pdf else (_image_pages(source), ())
+    if all(page.damaged for page in pages):
+        raise Rejected(pages[0].damaged)
     return DocumentFacts(
         source=source,
         size_bytes=stat.st_size,
@@ -77,18 +79,17 @@ def probe(source: Path) -> DocumentFacts:
         sha256=sha256,
         kind="pdf" if is_pdf else "image",
         pages=pages,
-        warnings=warnings,
+        warnings=(*warnings, *(page.damaged for page in pages if page.damaged)),
     )
 
 
 def _pdf_pages(source: Path) -> tuple[tuple[PageFacts, ...], tuple[str, ...]]:
     with pdfium.opened(source, source.name) as document:
+        _check_count(source, len(document))
         pages = tuple(_pdf_page(document, index, source.name) for index in range(len(document)))
         signed = pdfium.signatures(document)
-    if all(page.damaged for page in pages):
-        raise Rejected(pages[0].damaged)
     told = (f"{source.name}: signed; a searchable copy no longer carries a valid signature",) if signed else ()
-    return pages, (*told, *(page.damaged for page in pages if page.damaged))
+    return pages, told
 
 
 def _pdf_page(document: pdfium.Document, index: int, name: str) -> PageFacts:
@@ -110,31 +111,29 @@ def _pdf_page(document: pdfium.Document, index: int, name: str) -> PageFacts:
 
 
 def _image_pages(source: Path) -> tuple[PageFacts, ...]:
-    with _image(source) as image:
+    with opened_image(source, "neither a PDF nor an image that can be read") as image:
         # The further frames of other formats are an animation's, or a phone's preview of the same picture.
         frames: int = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        return tuple(_image_page(image, index) for index in range(frames))
+        _check_count(source, frames)
+        return tuple(_image_page(source, image, index) for index in range(frames))
 
 
-def _image_page(image: Image.Image, index: int) -> PageFacts:
+def _image_page(source: Path, image: Image.Image, index: int) -> PageFacts:
     if index:
         image.seek(index)
     width, height = image.size
     if image.getexif().get(EXIF_ORIENTATION) in SIDEWAYS:
         width, height = height, width
+    try:
+        check_size(source, image)
+    except Rejected as error:
+        return PageFacts(index=index, width=width, height=height, damaged=str(error))
     return PageFacts(index=index, width=width, height=height, dpi=said_dpi(image.info))
 
 
-@contextmanager
-def _image(source: Path) -> Iterator[Image.Image]:
-    try:
-        with python_warnings.catch_warnings():
-            python_warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=PICTURES) as image:
-                yield image
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:  # Pillow's ways
-        said = (str(error) or type(error).__name__).splitlines()[0].replace(str(source), source.name)
-        raise Rejected(f"{source.name}: neither a PDF nor an image that can be read ({said}); save it anew") from error
+def _check_count(source: Path, pages: int) -> None:
+    if pages > MOST_PAGES:
+        raise Rejected(f"{source.name}: {pages} pages, over {MOST_PAGES}; split it")
 
 
 def drawn_scale(page: PageFacts, dpi: float) -> float:
@@ -151,9 +150,9 @@ def render(facts: DocumentFacts, index: int, dpi: float) -> Picture:
     dpi: of a PDF's page; an image comes as it is. Pages over 25 million pixels come smaller, and say so.
     Raises Rejected where the page is damaged.
     """
+    page_facts = _sound(facts, index)
     if facts.kind == "image":
         return load_picture(facts.source, index)
-    page_facts = _sound(facts, index)
     scale = drawn_scale(page_facts, dpi)
     with _page(facts, index) as page:
         rgb = pdfium.drawn(page, scale)

@@ -1,6 +1,5 @@
 """Pictures as the engines want them, upright by their own word, RGB, not too large, whatever the file held"""
 
-import warnings as python_warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -11,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from darkroom.pipelines.errors import Rejected, Unavailable
-from darkroom.pipelines.trust import PICTURES
+from darkroom.pipelines.errors import Rejected
+from darkroom.pipelines.image_file import check_size, opened_image
 
 LARGEST_PIXELS = 25_000_000  # of a picture as it is read: A3 at 300 dpi; engines shrink further
-DEEPEST_PIXELS = 200_000_000  # of a file: more takes over a gigabyte to decode
 LIKELY_DPI = range(50, 2401)  # files say 1, 72 or 65535 when nobody knows
 NO_DPI = (72, 96)  # what programs write into pictures that were never measured
 WIDE_MODES = ("I", "F")  # and "I;16", "I;16B": more than 8 bits a pixel
@@ -54,18 +52,13 @@ def load_picture(path: Path, frame: int = 0) -> Picture:
 
     Raises Rejected if it cannot be decoded to its end or has no such frame, Unavailable if it cannot be reached.
     """
-    try:
-        # Pillow's own warnings are of what is checked here, or does not matter.
-        with python_warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURES) as image:
+    with opened_image(path) as image:
+        try:
             image.seek(frame)
-            _check(path, image)
-            return picture_of(image)
-    except EOFError as error:
-        raise Rejected(f"{path.name}: it has no picture {frame + 1}; save it anew") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's ways to say no
-        if isinstance(error, OSError) and error.errno is not None and not _readable(path):
-            raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
-        raise Rejected(f"{path.name}: damaged or not an image ({_said(error)}); save it anew") from error
+        except EOFError as error:
+            raise Rejected(f"{path.name}: it has no picture {frame + 1}; save it anew") from error
+        check_size(path, image)
+        return picture_of(image)
 
 
 def picture_of(image: Image.Image) -> Picture:
@@ -80,28 +73,26 @@ def picture_of(image: Image.Image) -> Picture:
     return Picture(rgb=np.array(flat), dpi=dpi * flat.width / before, warnings=warnings)
 
 
-def _check(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > DEEPEST_PIXELS:
-        limit = DEEPEST_PIXELS // 1_000_000
-        raise Rejected(f"{path.name}: {image.width}x{image.height} pixels, over {limit} million; scale it down")
-
-
 def _flat(image: Image.Image) -> Image.Image:
     """Give `image` as opaque RGB with 8 bits a channel."""
     if image.mode in WIDE_MODES or image.mode.startswith("I;16"):
         return _stretched(image)
     if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        return _on_ground(image.convert("RGBA"))
+        return _on_ground(_capped(image.convert("RGBA")))
     return image.convert("RGB")  # palettes and CMYK too
 
 
 def _stretched(image: Image.Image) -> Image.Image:
     # By what is there: scanners put 10 or 12 bits into 16, and a fixed shift would leave such a page black.
-    values = np.nan_to_num(np.array(image, dtype=np.float64))
+    # In place and in single precision: a picture of the largest size is near a gigabyte in each of its forms.
+    values = np.array(image, dtype=np.float32)
+    np.nan_to_num(values, copy=False, posinf=0.0, neginf=0.0)
     dark, bright = float(values.min()), float(values.max())
-    if bright <= dark:
+    if not 0 < bright - dark < np.inf:
         return Image.new("RGB", image.size, "white")
-    return Image.fromarray(((values - dark) * (255 / (bright - dark))).round().astype(np.uint8)).convert("RGB")
+    values -= dark
+    values *= 255 / (bright - dark)
+    return Image.fromarray(values.round(out=values).astype(np.uint8)).convert("RGB")
 
 
 def _on_ground(image: Image.Image) -> Image.Image:
@@ -133,17 +124,3 @@ def known_dpi(dpi: float) -> float:
     """Give `dpi`, or 0 for a value that programs write where nobody measured."""
     likely = LIKELY_DPI.start <= dpi < LIKELY_DPI.stop and round(dpi) not in NO_DPI
     return dpi if likely else 0.0
-
-
-def _readable(path: Path) -> bool:
-    """Say whether the bytes of `path` can be had at all, so that what Pillow makes of them is the file's fault."""
-    try:
-        with path.open("rb") as file:
-            file.read(1)
-        return True
-    except OSError:
-        return False
-
-
-def _said(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -21,12 +21,7 @@ def check(facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan
     """
     with av.open(f"file:{out}", metadata_errors="surrogateescape") as result:
         video = result.streams.video[0]
-        shown = sorted(
-            ((packet.pts or 0) * packet.time_base, (packet.duration or 0) * packet.time_base)
-            for packet in result.demux(video)
-            if packet.size
-        )
-        times = [start for start, _ in shown]
+        times = sorted((packet.pts or 0) * packet.time_base for packet in result.demux(video) if packet.size)
         _check_equal(out, "frames", len(times), facts.frames)
         _check_times(facts, out, times, Fraction(video.time_base or 1) / 2)
         size = (video.codec_context.width, video.codec_context.height)
@@ -35,8 +30,12 @@ def check(facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan
         # mp4 keeps chapters as a text track, which comes back as a data stream; other data is never copied.
         _check_equal(out, "streams", sum(stream.type != "data" for stream in result.streams), 1 + kept)
         _check_equal(out, "chapters", len(result.chapters()), facts.chapters)
-        # Matroska stores the end of the file, not the length of its last frame.
-        end = Fraction(result.duration or 0, av.time_base) if container.format == "matroska" else sum(shown[-1])
+        # Matroska stores the end of the file, not the length of its last frame. In mp4 that of a packet is the time
+        # to the next one in decoding order: of the last frame shown, which others may follow there, it tells nothing.
+        if container.format == "matroska":
+            end = Fraction(result.duration or 0, av.time_base)
+        else:
+            end = ((video.start_time or 0) + (video.duration or 0)) * Fraction(video.time_base or 1)
         wanted = (facts.end - facts.origin) * facts.time_base
         if end < wanted - ROUNDED_S or (container.format != "matroska" and end > wanted + ROUNDED_S):
             raise RuntimeError(f"{out}: the video ends at {float(end):.3f} s instead of {float(wanted):.3f} s")

@@ -1,6 +1,8 @@
 """The result from its parts: video copied packet by packet, everything else copied from the source."""
 
+import logging
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,13 +14,15 @@ from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.check import check
 from darkroom.pipelines.video.containers import BRANDING, ContainerPlan
 from darkroom.pipelines.video.encode import EncoderSettings
 from darkroom.pipelines.video.facts import VideoFacts
-from darkroom.pipelines.video.source import opened
+from darkroom.pipelines.video.source import opened, spoken
 from darkroom.pipelines.video.streams import Timed, add_copies, copied_packets
+
+log = logging.getLogger(__name__)
 
 FINE_CLOCK = 90_000  # ticks a second, at least: sound keeps its place to a hundredth of a millisecond
 
@@ -31,8 +35,10 @@ def join(
     The video gets the source's exact times, less `facts.origin`; every other stream keeps its place
     beside it. Equal parts give equal bytes. Memory does not grow with the length of the film.
 
+    Packets of other streams that are damaged, so that no file could hold them, are left out, and the log says so.
     Raises RuntimeError if parts do not fit together or the result is not what the facts demand (a bug,
-    never the file's fault), Unavailable if the source or the disk fails.
+    never the file's fault), Rejected if the source's other streams fit into no file, Unavailable if the source or
+    the disk fails.
     """
     with opened(facts.source) as source:
         try:
@@ -40,7 +46,12 @@ def join(
         except av.error.FFmpegError as error:
             if isinstance(error, OSError):
                 raise Unavailable(f"{out}: {error.strerror}; is the disk full?") from error
-            raise RuntimeError(f"{out}: the parts and streams cannot be joined: {error}") from error
+            if not facts.streams:
+                raise RuntimeError(f"{out}: the parts cannot be joined: {error}") from error
+            said = str(error.log[-1]).strip() if error.log else error.strerror
+            raise Rejected(
+                f"{spoken(facts.source)}: its sound or other streams cannot be written ({said}); remux it without them"
+            ) from error
     check(facts, settings, container, out)
 
 
@@ -68,8 +79,17 @@ def _write(
         header = first.streams.video[0].codec_context.extradata
         depth = first.streams.video[0].codec_context.reorder_depth
         others = copied_packets(facts, source, copies)
+        lost: Counter[str] = Counter()
         for packet in _interleaved(_video(facts, parts, video, header, depth), others):
-            result.mux_one(packet)
+            kind = packet.stream.type
+            try:
+                result.mux_one(packet)
+            except (av.error.InvalidDataError, av.error.ArgumentError):
+                if packet.stream is video:
+                    raise
+                lost[kind] += 1
+    for kind, count in lost.items():
+        log.warning("%s: %d damaged packets of its %s are left out", facts.source.name, count, kind)
 
 
 def _options(facts: VideoFacts, container: ContainerPlan) -> dict[str, str]:

@@ -24,11 +24,14 @@ from av.video.stream import VideoStream
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.colors import LAYOUTS, Colors, describe, find_unsupported
 from darkroom.pipelines.video.facts import StreamFacts, StreamKind, VideoFacts
-from darkroom.pipelines.video.source import opened, spoken
-from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, usual_step
+from darkroom.pipelines.video.source import MOST_PIXELS, opened, spoken
+from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, find_pause, usual_step
 
 SMALLEST, LARGEST = 16, 16_384  # pixels a side; the larger is the limit of H.264 encoders
-MOST_FRAMES = 2**31
+MOST_FRAMES = 10_000_000  # two days at 60 a second; some 150 bytes each while they are looked at
+LONGEST_PAUSE_S = 86_400  # between two frames
+MOST_RATE = 100_000  # frames a second
+MOST_TICKS = 2**31 - 1  # between two frames: mp4 counts them in 32 bits, and the parts are mp4
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive; the others name the field that comes first
 LIE_FRAMES = 250  # pictures decoded to catch wrong times: some ten seconds, for a title may stand still
 SLACK_S = 0.5  # how much earlier than declared a whole file may end: headers round, and sound may be cut
@@ -98,7 +101,18 @@ def _main_video(source: Path, container: InputContainer) -> VideoStream:
     video = next((stream for stream in moving if stream.disposition & Disposition.default), moving[0])
     if video.codec_context is None:
         raise Rejected(f"{spoken(source)}: no decoder for its video; it may be encrypted, or needs converting first")
+    _check_size(source, video.codec_context.width, video.codec_context.height)  # before memory is taken for one
     return video
+
+
+def _check_size(source: Path, width: int, height: int) -> None:
+    if 0 in (width, height):
+        return  # told by the first picture only
+    if min(width, height) < SMALLEST or max(width, height) > LARGEST or width * height > MOST_PIXELS:
+        raise Rejected(
+            f"{spoken(source)}: {width}x{height} pixels; from {SMALLEST} to {LARGEST} a side are supported,"
+            f" and {MOST_PIXELS // 1_000_000} million in all; scale it first"
+        )
 
 
 def _demux(source: Path, container: InputContainer, video: VideoStream) -> dict[int, _Track]:
@@ -112,6 +126,8 @@ def _demux(source: Path, container: InputContainer, video: VideoStream) -> dict[
             tracks[packet.stream_index].add(packet)
         elif not packet.is_discard:  # an edit list hides it: decoders never show it
             tracks[video.index].add_picture(packet)
+            if tracks[video.index].packets > MOST_FRAMES:
+                raise Rejected(f"{spoken(source)}: more than {MOST_FRAMES} frames; split the file")
     _check_whole(source, container, tracks, cut)
     return tracks
 
@@ -182,7 +198,8 @@ def _facts(
 
 def _clock(source: Path, video: VideoStream) -> tuple[Fraction, Fraction]:
     """Seconds per tick, and frames per second."""
-    rate = video.average_rate or video.guessed_rate or Fraction(25)
+    rates = (video.average_rate, video.guessed_rate)
+    rate = next((rate for rate in rates if rate and 1 / rate <= LONGEST_PAUSE_S and rate <= MOST_RATE), Fraction(25))
     if not video.time_base:
         raise Rejected(f"{spoken(source)}: the video has no clock; remux it to mkv or mp4 first")
     return video.time_base, rate
@@ -192,15 +209,20 @@ def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> 
     step = max(1, round(1 / (rate * time_base)))
     if not track.pts:
         raise Rejected(f"{spoken(source)}: the video stream is empty; is the copy whole?")
-    if len(track.pts) > MOST_FRAMES:
-        raise Rejected(f"{spoken(source)}: {len(track.pts)} frames are more than {MOST_FRAMES}; split the file")
     jump = find_jump_back(track.pts, step)
     if jump is not None:
         raise Rejected(
             f"{spoken(source)}: the clock jumps back at frame {jump}, as in recordings pasted together;"
             " split the file there or remux it first"
         )
-    return display_times(track.pts, track.dts, step)
+    times, own = display_times(track.pts, track.dts, step)
+    longest = min(MOST_TICKS, int(LONGEST_PAUSE_S / time_base))
+    if (frame := find_pause(times, longest)) is not None:
+        raise Rejected(
+            f"{spoken(source)}: frame {frame} stands for {float((times[frame + 1] - times[frame]) * time_base):.0f} s;"
+            " its clock is damaged: remux it first"
+        )
+    return times, own
 
 
 def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
@@ -219,7 +241,8 @@ def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
 
 def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
     last = track.pts.index(times[-1]) if times[-1] in track.pts else -1
-    return track.durations[last] if track.durations[last] > 0 else usual_step(times, step)
+    said = track.durations[last]
+    return said if 0 < said <= MOST_TICKS else min(usual_step(times, step), MOST_TICKS)
 
 
 def _origin(container: InputContainer, tracks: dict[int, _Track], time_base: Fraction, first: int) -> int:
@@ -292,9 +315,7 @@ def _pictures(container: InputContainer, stream: VideoStream) -> Iterator[VideoF
 def _check_pictures(source: Path, video: VideoStream, samples: Sequence[VideoFrame]) -> Colors:
     picture = samples[0]
     name = spoken(source)
-    sides = (picture.width, picture.height)
-    if min(sides) < SMALLEST or max(sides) > LARGEST:
-        raise Rejected(f"{name}: {sides[0]}x{sides[1]} pixels; from {SMALLEST} to {LARGEST} a side are supported")
+    _check_size(source, picture.width, picture.height)
     if video.codec_context.field_order not in PROGRESSIVE or any(frame.interlaced_frame for frame in samples):
         raise Rejected(f"{name}: interlaced video; deinterlace it first (bwdif, QTGMC), or combing would be enlarged")
     components = picture.format.components

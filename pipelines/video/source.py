@@ -1,5 +1,6 @@
 """Opening a video file for reading, and saying whose fault it is when that fails."""
 
+import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from darkroom.pipelines.errors import Rejected, Unavailable
 # open other files and addresses, and still images and raw streams, which have no times. gif is here to be
 # turned away for its palette, not as an unknown file.
 FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,flv,asf,ogg,nut,mxf,wtv,rm,dv,ivf,yuv4mpegpipe,gif"
+
+MOST_PIXELS = 8192 * 4352  # of a picture: the largest that levels of H.264, HEVC and AV1 allow for 8K
+PIECE_BYTES = 2**20
+ENOUGH_BYTES = 2**28  # what a machine with memory has for a program that asks
 
 
 def spoken(source: Path) -> str:
@@ -31,15 +36,47 @@ def opened(source: Path) -> Iterator[InputContainer]:
             f"file:{source}",
             "r",
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            options={"max_pixels": str(MOST_PIXELS)},  # for pictures that are decoded to learn what the streams are
             metadata_errors="surrogateescape",
         ) as container:
+            for stream in container.streams.video:
+                if stream.codec_context is not None:  # else a few bytes could ask for gigabytes of picture
+                    stream.codec_context.options["max_pixels"] = str(MOST_PIXELS)
             yield container
     except av.error.FFmpegError as error:
         raise blame(source, error) from error
 
 
 def blame(source: Path, error: av.error.FFmpegError) -> Rejected | Unavailable:
-    """The error the daemon can answer: the machine's if the system said so, else the file's."""
-    if isinstance(error, OSError | MemoryError) and not isinstance(error, IsADirectoryError):
-        return Unavailable(f"{spoken(source)}: {error.strerror}; is the disk or share still there?")
-    return Rejected(f"{spoken(source)}: not a video file that FFmpeg can read ({error.strerror}); is the copy whole?")
+    """The error the daemon can answer: the machine's if the file cannot be read as it is, else the file's.
+
+    FFmpeg speaks with the words of the system where the system said nothing: a header that is cut off is an
+    input/output error, a title with a key "operation not permitted", and an absurd number a lack of memory.
+    """
+    name = spoken(source)
+    if isinstance(error, MemoryError):
+        if not _has_memory():
+            return Unavailable(f"{name}: {error.strerror}; end what else uses it")
+        return Rejected(f"{name}: asks for more memory than any film needs; is the copy whole?")
+    if isinstance(error, OSError) and not isinstance(error, IsADirectoryError) and (fault := _unreadable(source)):
+        return Unavailable(f"{name}: {fault}; is the disk or share still there?")
+    return Rejected(f"{name}: not a video file that FFmpeg can read ({error.strerror}); is the copy whole?")
+
+
+def _has_memory() -> bool:
+    try:
+        mmap.mmap(-1, ENOUGH_BYTES).close()  # asked for, not taken
+    except (OSError, MemoryError):
+        return False
+    return True
+
+
+def _unreadable(source: Path) -> str:
+    """What the system says of reading the file from end to end, "" if it can be read."""
+    try:
+        with source.open("rb", buffering=0) as file:
+            while file.read(PIECE_BYTES):
+                pass
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    return ""

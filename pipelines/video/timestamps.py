@@ -63,6 +63,11 @@ def find_jump_back(pts: Sequence[int | None], step: int) -> int | None:
     return None
 
 
+def find_pause(times: Sequence[int], longest: int) -> int | None:
+    """The first of `times` (sorted) after which more than `longest` ticks pass to the next, or None."""
+    return next((frame for frame, (time, after) in enumerate(pairwise(times)) if after - time > longest), None)
+
+
 def usual_step(times: Sequence[int], default: int) -> int:
     """The median distance of neighbouring `times` (sorted) in ticks, at least 1; `default` for under two."""
     if len(times) < 2:

@@ -1,31 +1,23 @@
 """Images as pages of a PDF: the file's own compressed bytes wherever PDF can hold them"""
 
 import io
+import logging
 from collections.abc import Iterable
 
 import img2pdf
 import numpy as np
 from PIL import Image
 
+from darkroom.pipelines.image_file import opened_image
 from darkroom.pipelines.ocr.document import DocumentFacts
 from darkroom.pipelines.ocr.picture import Picture, Pixels, known_dpi, load_picture
-from darkroom.pipelines.trust import PICTURES
+
+log = logging.getLogger(__name__)
 
 A4_PT = (595.28, 841.89)  # a picture of unknown resolution is put on it
 QUALITY = 90  # of JPEG, where there is no way but to compress again
 HELD = {"JPEG", "MPO", "PNG", "TIFF", "GIF", "BMP"}  # formats whose pixels PDF holds without loss or growth
 LOSSY = {"JPEG", "MPO", "JPEG2000", "WEBP", "AVIF"}  # formats whose pixels lossless compression would blow up
-REFUSALS = (  # img2pdf's ways to say that it would have to change the picture
-    img2pdf.AlphaChannelError,
-    img2pdf.ExifOrientationError,
-    img2pdf.ImageOpenError,
-    img2pdf.JpegColorspaceError,
-    img2pdf.UnsupportedColorspaceError,
-    NotImplementedError,
-    OSError,
-    ValueError,
-    Image.DecompressionBombError,
-)
 
 
 def image_pdf(facts: DocumentFacts, *, only_rgb: bool = False) -> bytes:
@@ -40,16 +32,16 @@ def image_pdf(facts: DocumentFacts, *, only_rgb: bool = False) -> bytes:
     if _held(facts, only_rgb):
         try:
             return _converted([facts.source.read_bytes()], all_frames=len(facts.pages) > 1)
-        except REFUSALS:
-            pass  # so it is compressed again
-    with Image.open(facts.source, formats=PICTURES) as image:
+        except Exception as error:  # of any kind: it refuses what it would have to change, and trips over damage
+            log.info("%s: its pictures are compressed again for the PDF (%s)", facts.source.name, error)
+    with opened_image(facts.source) as image:
         lossy = image.format in LOSSY
     pictures = (load_picture(facts.source, page.index) for page in facts.pages)
     return _converted([compressed(picture, lossy=lossy) for picture in pictures], all_frames=False)
 
 
 def _held(facts: DocumentFacts, only_rgb: bool) -> bool:
-    with Image.open(facts.source, formats=PICTURES) as image:
+    with opened_image(facts.source) as image:
         for page in facts.pages:
             if page.index:
                 image.seek(page.index)

@@ -54,7 +54,7 @@ def searchable(
     source = image_pdf(facts, only_rgb=only_rgb) if facts.kind == "image" else facts.source
     changed = [page for page in pages if _changes(page, settings) and not facts.pages[page.index].damaged]
     alphabet = Alphabet.of(line.text for page in changed for line in _lines(page, settings))
-    with pdfium.opened(source, name) as document, _opened(source, name) as pdf:
+    with pdfium.opened(source, name) as document, _opened(source, name, len(facts.pages)) as pdf:
         copy = _Copy(pdf=pdf, facts=facts, settings=settings, alphabet=alphabet, font=font(pdf, alphabet))
         for page in changed:
             with pdfium.page_of(document, page.index, name) as shown:
@@ -69,13 +69,15 @@ def searchable(
 
 
 @contextmanager
-def _opened(source: Path | bytes, name: str) -> Iterator[Pdf]:
+def _opened(source: Path | bytes, name: str, pages: int) -> Iterator[Pdf]:
     try:
-        pdf = pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except PdfError as error:
-        raise Rejected(f"{name}: too damaged to be written anew ({error}); export it again") from error
-    with pdf:
-        yield pdf
+        with pikepdf.open(io.BytesIO(source) if isinstance(source, bytes) else source) as pdf:
+            if len(pdf.pages) != pages:
+                raise Rejected(f"{name}: damaged: {pages} pages can be shown, {len(pdf.pages)} found; export it again")
+            yield pdf
+    except (PdfError, IndexError) as error:  # on the way too: streams and pages are read when they are needed
+        said = " ".join(str(error).replace(str(source), name).split())
+        raise Rejected(f"{name}: too damaged to be written anew ({said}); export it again") from error
 
 
 def _lines(page: Page, settings: OutputSettings) -> tuple[Line, ...]:

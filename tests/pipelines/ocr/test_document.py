@@ -128,6 +128,29 @@ def test_what_cannot_be_read_is_rejected_in_its_name(name: str, content: bytes, 
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_more_pages_than_a_document_has_are_rejected_before_they_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.pipelines.ocr.document.MOST_PAGES", 1)
+    first = Image.new("L", (30, 20))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[first])
+    for path in (pdf(tmp_path / "a.pdf", ["", ""]), tmp_path / "a.tif"):
+        with pytest.raises(Rejected, match=rf"^{path.name}: 2 pages, over 1; split it$"):
+            probe(path)
+
+
+def test_a_picture_too_large_to_be_decoded_is_told_and_the_others_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.pipelines.image_file.DEEPEST_PIXELS", 600)
+    Image.new("L", (31, 20)).save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("L", (30, 20))])
+    facts = probe(tmp_path / "a.tif")
+    assert [bool(page.damaged) for page in facts.pages] == [True, False]
+    assert facts.warnings == ("a.tif: 31x20 pixels, over 0 million; scale it down",)
+    with pytest.raises(Rejected, match="31x20 pixels"):
+        probe(scan(tmp_path / "b.png", width=31, height=20))
+
+
 def test_a_pdf_without_pages_is_rejected(tmp_path: Path) -> None:
     pikepdf.Pdf.new().save(tmp_path / "a.pdf")
     with pytest.raises(Rejected, match=r"^a\.pdf: .*no pages.*; "):

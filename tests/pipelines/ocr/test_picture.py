@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from darkroom.pipelines import image_file
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.ocr import picture as module
 from darkroom.pipelines.ocr.picture import load_picture
@@ -110,7 +111,7 @@ def test_a_file_that_would_fill_the_memory_is_rejected_before_it_is_decoded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawing().save(tmp_path / "bomb.png")
-    monkeypatch.setattr(module, "DEEPEST_PIXELS", 9599)
+    monkeypatch.setattr(image_file, "DEEPEST_PIXELS", 9599)
     with pytest.raises(Rejected, match="120x80 pixels"):
         load_picture(tmp_path / "bomb.png")
 

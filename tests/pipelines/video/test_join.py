@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +13,7 @@ from av.packet import Packet
 from av.stream import Disposition
 from clips.shapes import B_FRAMES, BUNNY, FRAMES, film, installed_film, rich_mkv, tagged, turned
 
-from darkroom.pipelines.errors import Unavailable
+from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.containers import ContainerPlan, choose_container
 from darkroom.pipelines.video.encode import EncoderSettings, PartWriter, available_encoders, choose_encoder
 from darkroom.pipelines.video.facts import VideoFacts
@@ -106,6 +107,43 @@ def test_every_frame_of_the_parts_is_in_the_result_at_the_sources_time(
     wanted = [(time - facts.origin) * facts.time_base for time in facts.pts]
     rounding = Fraction(1, 2000) if plan.suffix == ".mkv" else 0  # mkv counts in milliseconds
     assert max(abs(time - want) for time, want in zip(times, wanted, strict=True)) <= rounding
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv"])
+def test_a_film_whose_frames_come_unevenly_and_reordered_is_found_whole(container: str, tmp_path: Path) -> None:
+    # The frame that is shown last is decoded first of the five: what mp4 tells of its length is the pause behind it.
+    source = film(tmp_path / "a.mkv", frames=5, times=(0, 4, 5, 6, 7))
+    facts = probe(result_of(source, tmp_path, container=container, preset="fast"))
+    assert [time - facts.pts[0] for time in facts.pts] == [facts.pts[-1] * part // 7 for part in (0, 4, 5, 6, 7)]
+
+
+def test_damaged_packets_of_the_sound_are_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = film(tmp_path / "a.ts", sound=True)
+    data = bytearray(source.read_bytes())
+    frames = [match.start() for match in re.finditer(rb"\xff\xf1[\x40-\x5f]", data)]  # headers of AAC, in ADTS
+    for start in frames[4:7]:
+        data[start + 2 : start + 6] = bytes(4)
+    source.write_bytes(data)
+    result = result_of(source, tmp_path)
+    assert probe(result).frames == FRAMES
+    assert "damaged packets of its audio are left out" in caplog.text
+
+
+def test_other_streams_that_fit_into_no_file_are_a_reason_to_reject_the_film(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    developed = develop(film(tmp_path / "a.mkv", sound=True), tmp_path)
+
+    def refuse(*_: object) -> None:
+        log = (16, "matroska", "sample rate not set\n")
+        raise av.error.ArgumentError(22, "Invalid argument", "out", log)  # type: ignore[arg-type]  # as it really is
+
+    monkeypatch.setattr("darkroom.pipelines.video.join.add_copies", refuse)
+    with pytest.raises(Rejected, match=r"^a\.mkv: its sound or other streams .*\(sample rate not set\); remux"):
+        join(*developed, tmp_path / "out.mkv")
+    alone = develop(film(tmp_path / "b.mkv"), tmp_path)
+    with pytest.raises(RuntimeError, match="the parts cannot be joined"):
+        join(*alone, tmp_path / "out.mkv")
 
 
 def test_a_result_in_mkv_names_the_sources_frame_rate(tmp_path: Path) -> None:

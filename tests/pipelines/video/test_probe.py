@@ -88,6 +88,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "only sound": ("no video stream", lambda path: _only_sound(path)),
     "only a cover": ("only cover art", lambda path: _only_cover(path)),
     "too small": ("8x8 pixels", lambda path: film(path, codec="ffv1", options={}, size=(8, 8))),
+    "a pause of days": ("clock is damaged", lambda path: film(path, frames=3, times=(0, 1, 25 * 90_000))),
     "interlaced": ("interlaced", lambda path: film(path, size=(160, 96), options={"x264-params": "tff=1"})),
     "PQ": (r"HDR \(PQ\)", lambda path: film(path, setup=tagged(primaries=9, transfer=16, matrix=9))),
     "HLG": (r"HDR \(HLG\)", lambda path: film(path, setup=tagged(primaries=9, transfer=18, matrix=9))),
@@ -118,6 +119,28 @@ def test_a_file_cut_in_the_middle_is_rejected(suffix: str, share: float, tmp_pat
     path.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(Rejected, match="copy"):
         probe(path)
+
+
+def test_a_size_that_the_header_claims_is_refused_before_a_picture_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.pipelines.video.probe.MOST_PIXELS", 160 * 90 - 1)
+    monkeypatch.setattr("darkroom.pipelines.video.probe._demux", None)
+    with pytest.raises(Rejected, match="160x90 pixels; from 16 to 16384 a side"):
+        probe(film(tmp_path / "a.mp4"))
+
+
+def test_more_frames_than_can_be_remembered_are_refused_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.pipelines.video.probe.MOST_FRAMES", FRAMES - 1)
+    with pytest.raises(Rejected, match="more than 29 frames; split the file"):
+        probe(film(tmp_path / "a.mp4"))
+
+
+def test_a_rate_that_no_camera_has_is_replaced_by_a_usual_one(tmp_path: Path) -> None:
+    facts = probe(film(tmp_path / "a.mkv", frames=2, times=(0, 25 * 80_000)))
+    assert facts.frame_rate == 25 and facts.pts[1] == 80_000_000
 
 
 def test_a_missing_file_is_unavailable(tmp_path: Path) -> None:

@@ -31,6 +31,29 @@ def test_a_missing_file_is_the_machines_fault(tmp_path: Path) -> None:
         pass
 
 
-def test_an_input_output_error_is_the_machines_fault_and_bad_data_the_files() -> None:
-    assert isinstance(blame(Path("a"), av.error.OSError(5, "Input/output error")), Unavailable)
-    assert isinstance(blame(Path("a"), av.error.InvalidDataError(1, "Invalid data")), Rejected)
+def test_an_input_output_error_is_the_machines_fault_where_the_file_cannot_be_read(tmp_path: Path) -> None:
+    error = av.error.OSError(5, "Input/output error")
+    assert isinstance(blame(tmp_path / "gone.mkv", error), Unavailable)
+    assert isinstance(blame(Path("/proc/self/mem"), error), Unavailable), "reading it fails on the way"
+    assert isinstance(blame(BUNNY, error), Rejected), "a header that is cut off is called so as well"
+    assert isinstance(blame(BUNNY, av.error.PermissionError(1, "Operation not permitted")), Rejected), "a key of ASF"
+
+
+def test_bad_data_is_the_files_fault(tmp_path: Path) -> None:
+    assert isinstance(blame(tmp_path / "a", av.error.InvalidDataError(1, "Invalid data")), Rejected)
+
+
+def test_a_lack_of_memory_is_the_machines_fault_only_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = av.error.MemoryError(12, "Cannot allocate memory")
+    assert "asks for more memory" in str(blame(BUNNY, error))
+    monkeypatch.setattr("darkroom.pipelines.video.source.ENOUGH_BYTES", 2**62)
+    found = blame(BUNNY, error)
+    assert isinstance(found, Unavailable) and "end what else uses it" in str(found)
+
+
+def test_no_picture_is_decoded_that_is_larger_than_its_container_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("darkroom.pipelines.video.source.MOST_PIXELS", 320 * 180 - 1)
+    with opened(BUNNY) as container, pytest.raises(av.error.FFmpegError):
+        list(container.decode(video=0))

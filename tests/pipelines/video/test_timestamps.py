@@ -1,4 +1,4 @@
-from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, usual_step
+from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, find_pause, usual_step
 
 
 def test_display_times_sorts_decoding_order_into_display_order() -> None:
@@ -28,6 +28,11 @@ def test_frames_with_one_time_are_moved_apart() -> None:
 def test_reordering_is_no_jump_back_but_a_second_recording_is() -> None:
     assert find_jump_back([0, 160, 80, 40, 120], 40) is None
     assert find_jump_back([10_000, None, 10_040, 0, 40], 40) == 3
+
+
+def test_a_pause_is_found_where_it_is_longer_than_allowed() -> None:
+    assert find_pause([0, 40, 80, 5000, 90_000], 4920) == 3
+    assert find_pause([0, 40, 80, 5000], 4920) is None
 
 
 def test_usual_step_is_the_median_and_never_zero() -> None:

@@ -66,6 +66,13 @@ def test_every_frame_of_a_tiff_is_a_page_of_its_size(tmp_path: Path) -> None:
         ]
 
 
+def test_a_picture_that_cannot_be_taken_over_as_it_is_stored_is_compressed_again(tmp_path: Path) -> None:
+    path = scan(tmp_path / "a.png")
+    path.write_bytes(path.read_bytes() + b"\0\0\xff\0tEXt" + b"of no use")  # behind the end of the picture
+    with embedded(path) as document:
+        assert len(document.pages) == 1
+
+
 def test_a_picture_of_unknown_resolution_fits_a4(tmp_path: Path) -> None:
     with embedded(scan(tmp_path / "a.png", width=3000, height=2000, dpi=(72, 72))) as document:
         _, _, width, height = (float(side) for side in document.pages[0].mediabox)

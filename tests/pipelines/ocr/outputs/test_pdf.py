@@ -301,3 +301,22 @@ def test_a_pdf_too_damaged_to_be_written_anew_is_rejected_by_name(tmp_path: Path
     source.write_bytes(b"%PDF-1.7\n" + b"\0" * 200)
     with pytest.raises(Rejected, match=r"^a\.pdf: "):
         write_pdf(facts, [one], SETTINGS, tmp_path / "out.pdf")
+
+
+def test_a_pdf_whose_content_is_damaged_is_rejected_by_name(tmp_path: Path) -> None:
+    source = pdf(tmp_path / "a.pdf", [shown("words")])
+    with pikepdf.open(source, allow_overwriting_input=True) as document:
+        content = document.pages[0].obj.Contents
+        content.write(b"no deflate at all", filter=Name.FlateDecode)
+        document.save(source)
+    with pytest.raises(Rejected, match=r"^a\.pdf: too damaged to be written anew") as caught:
+        write_pdf(probe(source), [reading(probe(source))], SETTINGS, tmp_path / "out.pdf")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pdf_whose_pages_are_counted_in_two_ways_is_rejected(tmp_path: Path) -> None:
+    source = pdf(tmp_path / "a.pdf", ["", ""])
+    facts = probe(source)
+    one = replace(facts, pages=facts.pages[:1])
+    with pytest.raises(Rejected, match=r"^a\.pdf: damaged: 1 pages can be shown, 2 found; export it again"):
+        write_pdf(one, [reading(one)], SETTINGS, tmp_path / "out.pdf")
