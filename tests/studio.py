@@ -14,12 +14,12 @@ HERE = str(Path(__file__).parent)
 PROGRAM = (sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {HERE!r}); import studio; studio.main()")
 
 
-def main() -> None:
-    """Be `darkroom`, or its worker, as the arguments say."""
+def main(program: tuple[str, ...] = PROGRAM) -> None:
+    """Be `darkroom`, or its worker, as the arguments say; `program` starts the worker."""
     pipelines.KINDS["paint"] = toys.PAINT
     defaults = Crew.__init__.__kwdefaults__
     assert defaults is not None
-    defaults["command"] = (*PROGRAM, WORKER)
+    defaults["command"] = (*program, WORKER)
     if sys.argv[1] == WORKER:
         worker.main(sys.argv[2:])
     else:

@@ -1,13 +1,17 @@
 """Killed at any crash point, at any pass, and again and again: the next start ends as if nothing had been."""
 
+import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from errno import EINVAL, EPERM, EXDEV
 from pathlib import Path
 from typing import Any
 
+import fated
 import pytest
 import toys
+from house import House
 from rehearsal import Room, Scene, dies_at, passes
 
 from darkroom.daemon import originals, place
@@ -141,3 +145,69 @@ def test_killed_again_and_again_in_the_start_after_it_ends_as_undisturbed(tmp_pa
 def test_every_point_is_rehearsed(tmp_path: Path) -> None:
     met = {point for scene in SCENES for point in undisturbed(tmp_path / scene.name, scene)[1]}
     assert met == {str(point) for point in CrashPoint}
+
+
+# -- the whole daemon ------------------------------------------------------------------------------------------------
+
+STARTS = (CrashPoint.RECOVERY_BEGUN, CrashPoint.RECOVERY_ENDED)
+UNUSUAL = (
+    *(CrashPoint.PLACE_LINKED, CrashPoint.PLACE_CLAIMED, CrashPoint.PLACE_HELD, CrashPoint.PLACE_WITHDRAWN),
+    *(CrashPoint.ORIGINAL_COPIED, CrashPoint.JOURNAL_ASIDE, CrashPoint.REMOVAL_DUE, CrashPoint.REMOVED),
+)
+
+
+class Fated(House):
+    """A house with an image in its inbox, whose daemon and worker die as the notes say."""
+
+    program = fated.PROGRAM
+
+    def __init__(self, root: Path) -> None:
+        policies = {"originals": "move", "stage": "always", "report": "beside", "options": {"prompt": "sea"}}
+        super().__init__(root, None, name="art", pipeline="paint", **policies)
+        (self.inbox / "a").mkdir()
+        (self.inbox / "a" / "cat.jpg").write_bytes(b"image of a cat")
+        self.notes = root.with_name("notes")
+        self.notes.mkdir()
+
+    def note(self, point: CrashPoint, passes: str) -> None:
+        (self.notes / point).write_text(passes)
+
+    def finish(self) -> None:
+        """Start again until a start is not killed, and see that all is as it should be."""
+        while self.drain() == -signal.SIGKILL:
+            assert not self.workers()
+        results = self.results()
+        assert json.loads(results.pop("a/cat.out.json"))["result"]["path"] == "a/cat.out"
+        assert results == {"a/cat.out": b"sea\nsea\n"}
+        assert not (self.inbox / "a" / "cat.jpg").exists()
+        assert (self.root / "originals" / "art" / "a" / "cat.jpg").read_bytes() == b"image of a cat"
+        assert self.strays() == []
+        assert self.drain() == 0 and len(self.results()) == 2
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fated]:
+    house = Fated(tmp_path / "house")
+    monkeypatch.setenv(fated.NOTES, str(house.notes))
+    yield house
+    for pid in house.workers():
+        os.kill(pid, signal.SIGKILL)
+
+
+USUAL = [(point, "x") for point in CrashPoint if point not in UNUSUAL]
+PART = [(point, "..x") for point in CrashPoint if point.startswith("atomic.")]  # after identities and staged source
+
+
+@pytest.mark.parametrize(("point", "which"), USUAL + PART)
+def test_daemon_or_worker_killed_at_a_point_loses_nothing(house: Fated, point: CrashPoint, which: str) -> None:
+    house.note(point, which)
+    house.finish()
+    assert (house.notes / point).read_text() == "", "nobody came by"
+
+
+def test_a_daemon_killed_in_each_of_twenty_starts_loses_nothing(house: Fated) -> None:
+    house.note(CrashPoint.COMMITTED, "..x")
+    for point in STARTS:
+        house.note(point, "x" * (IN_A_ROW // 2))
+    house.finish()
+    assert not any((house.notes / point).read_text() for point in STARTS)
