@@ -42,6 +42,10 @@ NAME_LIMIT_BYTES = 255  # originals keep their names, whatever they look like
 FEW = 5  # jobs that are named
 
 
+class _Changed(Exception):
+    """Another version has come meanwhile."""
+
+
 def settle_original(
     job: Job, folder: Folder, publication: Publication, batch: Sequence[Job] = (), *, beat: Beat
 ) -> str:
@@ -89,20 +93,23 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
         return f"{job.name}: original kept: the inbox is offline; {folder.originals} it by hand"
     parents, name = split(job.path)
     with folder_below(root, parents) as place_of_source:
-        found = _state(place_of_source, name)  # None: an earlier run got so far, or a person did it
         beside = names_of(name, pipelines.KINDS[folder.pipeline]) if job.sidecar else []
-        sidecars = [sidecar for sidecar in beside if look(place_of_source, sidecar)]
+        seen = {each: there for each in (name, *beside) if (there := look(place_of_source, each))}
+        sidecars = [sidecar for sidecar in beside if sidecar in seen]
+        found = _state(place_of_source, name)  # None: an earlier run got so far, or a person did it
         if why := _why_kept(job, found, sidecars[:1], place_of_source):
             return f"{job.name}: original kept: {why}"
         sidecars = _of_no_other(name, sidecars, place_of_source, folder)
         reach(CrashPoint.ORIGINAL_DUE)
-        if folder.originals == "delete":
-            for gone in (name, *sidecars):  # the source first: without it a sidecar means nothing
-                with suppress(FileNotFoundError):  # another job of the same file was faster
-                    os.unlink(gone, dir_fd=place_of_source)
-                    reach(CrashPoint.ORIGINAL_GONE)
-        else:
-            _move(place_of_source, name, sidecars, folder, job, beat)
+        try:
+            if folder.originals == "delete":
+                for gone in (name, *sidecars):  # the source first: without it a sidecar means nothing
+                    if gone in seen:
+                        _remove(place_of_source, gone, seen[gone])
+            else:
+                _move(place_of_source, name, sidecars, folder, job, beat)
+        except _Changed:
+            return f"{job.name}: original kept: a new version of it came at the last moment"
         os.fsync(place_of_source)
         reach(CrashPoint.ORIGINAL_SYNCED)
     return ""
@@ -167,21 +174,23 @@ def _move_one(source: int, old: bytes, root: int, parents: list[bytes], *, draft
                 with suppress(NameTaken, FileExistsError):  # somebody was faster: the next number
                     _move_to(source, old, root, [*parents, new], target, draft=draft, beat=beat)
                     return
-            elif _is_copy(source, old, target, new, beat):
-                os.fsync(target)
+            elif _finished(source, old, target, new, beat):
                 discard_draft(root, draft)
-                os.unlink(old, dir_fd=source)
-                reach(CrashPoint.ORIGINAL_GONE)
                 return
 
 
-def _is_copy(source: int, old: bytes, target: int, new: bytes, beat: Beat) -> bool:
+def _finished(source: int, old: bytes, target: int, new: bytes, beat: Beat) -> bool:
+    """Remove `old` if `new` in the open folder `target` is a copy of it, and tell whether it is."""
     found = look(target, new)
     with opened(old, source) as file:
-        size = os.fstat(file).st_size
-        if found is None or found.st_size != size:
+        copied = os.fstat(file)
+        if found is None or found.st_size != copied.st_size:
             return False
-        return is_there(target, new, size, digest(file, beat), beat)
+        if not is_there(target, new, copied.st_size, digest(file, beat), beat):
+            return False
+        os.fsync(target)
+        _remove(source, old, copied)
+    return True
 
 
 def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int, *, draft: str, beat: Beat) -> None:
@@ -194,8 +203,23 @@ def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int,
         if error.errno not in NOT_HERE:
             raise
         with opened(old, source) as file:
+            copied = os.fstat(file)
             write = copier(file, sha256=digest(file, beat), keep_times=True, beat=beat)
             place(root, b"/".join(path), write, draft=draft)
-        reach(CrashPoint.ORIGINAL_COPIED)
+            reach(CrashPoint.ORIGINAL_COPIED)
+            _remove(source, old, copied)
+
+
+def _remove(source: int, old: bytes, done: os.stat_result) -> None:
+    """Remove `old`, which is not needed any more. Raises _Changed if it is another file or version than `done`.
+
+    done: the state of what was settled, from before that: copying takes minutes, and a new version may come in any
+    """
+    now = look(source, old)
+    if now is None:
+        return  # another job of the same file was faster
+    if not os.path.samestat(now, done) or (now.st_size, now.st_mtime_ns) != (done.st_size, done.st_mtime_ns):
+        raise _Changed
+    with suppress(FileNotFoundError):
         os.unlink(old, dir_fd=source)
         reach(CrashPoint.ORIGINAL_GONE)

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -184,6 +184,55 @@ def test_in_any_doubt_the_original_is_kept_with_a_warning(
     change(place)
     assert reason in place.settle(job)
     assert place.film.exists() and place.sidecar.exists()
+
+
+def come_anew(film: Path) -> None:
+    draft = film.with_name(".new")
+    draft.write_bytes(b"the new version")
+    draft.rename(film)
+
+
+def grow(film: Path) -> None:
+    with film.open("ab") as file:
+        file.write(b"and more")
+
+
+@pytest.mark.parametrize("change", [come_anew, grow])
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_version_that_comes_while_the_old_one_is_copied_away_stays(
+    tmp_path: Path, change: Callable[[Path], None], crashed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moving = Place(tmp_path, tmp_path / "originals", "move")
+    job = moving.drop()
+    if crashed:  # after the copy was there: it is compared with the source, which takes as long
+        (moving.originals / "a").mkdir()
+        (moving.originals / "a/film.avi").write_bytes(FILM)
+    step = "is_there" if crashed else "place"
+    monkeypatch.setattr(module, "move_free", refuse)
+
+    def disturbed(*arguments: Any, **options: Any) -> Any:
+        done = getattr(place_module, step)(*arguments, **options)
+        change(moving.film)
+        return done
+
+    monkeypatch.setattr(module, step, disturbed)
+    assert "a new version of it came at the last moment" in moving.settle(job)
+    assert moving.film.read_bytes() in (b"the new version", FILM + b"and more")
+    assert moving.moved() == {"a/film.avi": FILM}
+
+
+def test_a_version_that_comes_as_the_old_one_is_about_to_be_deleted_stays(
+    deleting: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = deleting.drop()
+
+    def slowly(*_: Any) -> list[bytes]:
+        come_anew(deleting.film)
+        return []
+
+    monkeypatch.setattr(module, "_of_no_other", slowly)
+    assert "a new version of it came at the last moment" in deleting.settle(job)
+    assert deleting.film.read_bytes() == b"the new version"
 
 
 @pytest.mark.parametrize("policy", ["move", "delete"])
