@@ -128,6 +128,35 @@ def test_a_link_where_none_are_taken_is_not_the_file(film: Film) -> None:
         film.check()
 
 
+def test_a_link_as_long_and_as_old_as_the_file_is_not_the_file(film: Film, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    way = "/" * (len(FILM[:200]) - len(str(secret))) + str(secret)
+    film.path = film.inbox / "b.mkv"
+    film.path.write_bytes(FILM[: len(way)])
+    job = film.job_for(b"b.mkv")
+    film.path.unlink()
+    film.path.symlink_to(way)
+    os.utime(film.path, ns=(0, job.mtime_ns), follow_symlinks=False)
+    seen = film.path.lstat()
+    assert (seen.st_size, seen.st_mtime_ns) == (job.size_bytes, job.mtime_ns)
+    with pytest.raises(Stopped, match=CHANGED):
+        check_unchanged(job, film.folder)
+
+
+@pytest.mark.parametrize("symlinks", [False, True])
+def test_a_way_out_of_the_inbox_to_a_file_of_this_size_and_time_is_not_taken(tmp_path: Path, symlinks: bool) -> None:
+    film = Film(tmp_path, "deep/a.mkv", symlinks=symlinks)
+    film.path.parent.rename(tmp_path / "outside")
+    film.path.parent.symlink_to(tmp_path / "outside")
+    assert film.path.stat().st_mtime_ns == film.job.mtime_ns
+    with pytest.raises(Stopped, match=CHANGED):
+        film.check()
+    film.folder = film.folder.model_copy(update={"stage": "always"})
+    with pytest.raises(Stopped, match=CHANGED):
+        film.stage()
+
+
 # -- staged ----------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +193,8 @@ def test_a_long_copy_shows_that_it_moves(tmp_path: Path) -> None:
     film = Film(tmp_path, stage="always")
     with film.path.open("r+b") as file:
         file.truncate(CHUNK * 2 + 1)
-    film.job = film.job_for(b"./a.mkv")
+    film.path = film.path.rename(film.inbox / "long.mkv")
+    film.job = film.job_for(b"long.mkv")
     beats: list[int] = []
     copy = film.stage(lambda: beats.append(1))
     assert len(beats) == 3 and copy.stat().st_size == CHUNK * 2 + 1
@@ -179,6 +209,22 @@ def test_a_file_that_changes_is_not_kept_as_a_copy_of_the_old_one(tmp_path: Path
         film.stage((lambda: touch(film.path)) if when == "during" else lambda: None)
     with pytest.raises(Stopped, match=CHANGED):
         film.stage()
+
+
+def test_a_file_swapped_for_a_link_before_it_is_opened_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = Film(tmp_path, stage="always")
+    (tmp_path / "secret").write_bytes(FILM[::-1])
+
+    def swap(_job: Job, _folder: Folder) -> None:
+        film.path.unlink(missing_ok=True)
+        film.path.symlink_to(tmp_path / "secret")
+
+    monkeypatch.setattr(stage_module, "check_unchanged", swap)
+    with pytest.raises(OSError, match="symbolic"):
+        film.stage()
+    assert list(film.work.iterdir()) == []
 
 
 def test_a_copy_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
