@@ -20,15 +20,14 @@ class Family:
     """What devices of one kind have in common."""
 
     kind: Kind
-    collective: str  # backend of a group of processes
     visible: str  # environment variable with the numbers of the devices a process sees
     streams: bool  # weights can travel while others compute
 
 
 FAMILIES: dict[str, Family] = {
-    "cuda": Family(kind="cuda", collective="nccl", visible="CUDA_VISIBLE_DEVICES", streams=True),
-    "npu": Family(kind="npu", collective="hccl", visible="ASCEND_RT_VISIBLE_DEVICES", streams=True),
-    "cpu": Family(kind="cpu", collective="gloo", visible="", streams=False),
+    "cuda": Family(kind="cuda", visible="CUDA_VISIBLE_DEVICES", streams=True),
+    "npu": Family(kind="npu", visible="ASCEND_RT_VISIBLE_DEVICES", streams=True),
+    "cpu": Family(kind="cpu", visible="", streams=False),
 }
 # Fewer gaps in memory, as the makers of both advise for sizes that change; a group that hangs is to end.
 SETTINGS: dict[str, dict[str, str]] = {

@@ -118,15 +118,6 @@ def open_vl(server: "Server", layout: FindsRegions, local: Engine | None = None)
     )
 
 
-def ready(url: str) -> str:
-    """Say why the server at `url` cannot be asked now, "" if it can: for holding jobs. Takes 5 s at most."""
-    try:
-        load("darkroom.pipelines.ocr.vl.server", "httpx", "ocr-vl").check_ready(url)
-    except Unavailable as error:
-        return str(error)
-    return ""
-
-
 def as_math(text: str) -> str:
     """Give LaTeX in the marks that Markdown knows: $$ for \\[ and \\], $ for \\( and \\)."""
     for mark, markdown in ((r"\[", "$$"), (r"\]", "$$"), (r"\(", "$"), (r"\)", "$")):

@@ -1,7 +1,6 @@
 """What FlashVSR is to do with one film: the network's scale and size, its settings, its segments"""
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from darkroom.pipelines.base import Segment
 from darkroom.pipelines.upscale.flashvsr.architecture import Architecture
@@ -99,8 +98,3 @@ def cut_into(facts: VideoFacts, size: int) -> tuple[Segment, ...]:
 def edges(facts: VideoFacts, size: int) -> tuple[int, ...]:
     """Give the frames near which a known scene cut would be of use."""
     return boundaries(facts.frames, size)
-
-
-def network_scale(factor: Fraction) -> int:
-    """Give the smallest scale of the network that reaches `factor`."""
-    return next(scale for scale in SCALES if scale >= factor)

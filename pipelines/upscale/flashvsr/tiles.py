@@ -4,15 +4,13 @@ All numbers are pixels of the canvas (prepare.py). A tile is cut from the canvas
 are those of the whole picture; it is a canvas of its own for the model, never cropped.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from math import ceil
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from darkroom.pipelines.upscale.flashvsr.prepare import GRID, VAE_STRIDE
 
@@ -100,29 +98,6 @@ def starts(size: int, length: int, overlap: int) -> Sequence[int]:
     stride = length - overlap
     count = ceil((size - overlap) / stride)
     return [min(index * stride, size - length) for index in range(count)]
-
-
-def blend(parts: Iterable[tuple[Tile, Tensor]], height: int, width: int) -> Tensor:
-    """Give the whole pictures of all tiles' frames.
-
-    parts:    each tile of `tiles` with its frames [T, C, H_t, W_t]; taken one by one, so that a generator
-              need not hold more than one
-    returns:  [T, C, height, width] fp32, on the device of the frames; what lies beyond the picture is dropped
-
-    Raises ValueError if there are no parts.
-    """
-    whole: Tensor | None = None
-    for tile, frames in parts:
-        if whole is None:
-            whole = frames.new_zeros((*frames.shape[:2], height, width), dtype=torch.float32)
-        here = whole[..., *tile.box]  # cut at the picture's end
-        down, across = (torch.tensor(side.weights, device=whole.device) for side in (tile.down, tile.across))
-        rows, columns = here.shape[-2:]
-        weights = torch.outer(down[:rows], across[:columns])
-        here.addcmul_(frames[..., :rows, :columns].to(torch.float32), weights)
-    if whole is None:
-        raise ValueError("no tiles to blend")
-    return whole
 
 
 def _length(size: int, longest: int, overlap: int) -> int:

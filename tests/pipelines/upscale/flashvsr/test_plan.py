@@ -1,12 +1,11 @@
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 
 from darkroom.pipelines.base import Segment
 from darkroom.pipelines.upscale.flashvsr.architecture import OFFICIAL
 from darkroom.pipelines.upscale.flashvsr.options import FlashVSROptions, MemoryOptions
-from darkroom.pipelines.upscale.flashvsr.plan import cut_into, edges, flash_plan, network_scale, seconds_per_frame
+from darkroom.pipelines.upscale.flashvsr.plan import cut_into, edges, flash_plan, seconds_per_frame
 from darkroom.pipelines.video.facts import VideoFacts
 
 
@@ -43,7 +42,3 @@ def test_the_work_in_a_frame_grows_with_its_pixels_and_shrinks_with_the_pace(bun
     assert slow == pytest.approx(66.33 / 8 / 100 / 0.4, rel=0.001)
     assert seconds_per_frame(FlashVSROptions(), OFFICIAL, film, 4, 200.0) == pytest.approx(slow / 2)
     assert seconds_per_frame(FlashVSROptions(), OFFICIAL, film, 2, 100.0) < slow / 3
-
-
-def test_the_network_takes_the_smallest_scale_that_is_enough() -> None:
-    assert [network_scale(Fraction(asked)) for asked in ("3/2", "2", "9/4", "4")] == [2, 2, 3, 4]

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -11,9 +12,24 @@ from torch import Tensor
 
 from darkroom.pipelines.upscale.flashvsr.noise import latent_noise
 from darkroom.pipelines.upscale.flashvsr.prepare import GRID, VAE_STRIDE, canvas_size, low_quality
-from darkroom.pipelines.upscale.flashvsr.tiles import Tile, blend, spans, starts, tiles
+from darkroom.pipelines.upscale.flashvsr.tiles import Tile, spans, starts, tiles
 
 SIZES = st.integers(1, 1500)
+
+
+def blend(parts: Iterable[tuple[Tile, Tensor]], height: int, width: int) -> Tensor:
+    """Sum the frames [T, C, H, W] of all tiles by their weights, and drop what lies beyond the picture."""
+    laid = [(tile, frames, whole_of(tile)) for tile, frames in parts]
+    bottom, right = (max(tile.box[side].stop for tile, *_ in laid) for side in (0, 1))
+    whole = laid[0][1].new_zeros((*laid[0][1].shape[:2], bottom, right), dtype=torch.float32)
+    for tile, frames, weights in laid:
+        whole[..., *tile.box] += frames * weights
+    return whole[..., :height, :width]
+
+
+def whole_of(tile: Tile) -> Tensor:
+    """Return the share [H, W] that a tile has in each of its pixels."""
+    return torch.outer(torch.tensor(tile.down.weights), torch.tensor(tile.across.weights))
 
 
 @st.composite
@@ -149,8 +165,3 @@ def test_tiles_share_the_low_quality_frames_and_the_noise_of_the_canvas() -> Non
 def test_an_overlap_beyond_half_a_tile_is_refused(overlap: int) -> None:
     with pytest.raises(ValueError, match="half of the tile's 128"):
         tiles(500, 500, tile=128, overlap=overlap)
-
-
-def test_blending_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match="no tiles"):
-        blend([], 1, 1)
