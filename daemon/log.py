@@ -101,7 +101,8 @@ def _open_places() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            opened = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(opened, True)  # the worker would have the same lack
 
 
 def _goes_to_journal(environ: Mapping[str, str]) -> bool:

@@ -204,3 +204,10 @@ def test_no_file_of_ours_becomes_standard_error_where_that_is_closed(tmp_path: P
     shut = " ".join(f"{number}>&-" for number in closed)
     command = ["sh", "-c", f'exec "$0" -c "$1" "$2" {shut}', sys.executable, HOLD, str(tmp_path / "file")]
     assert int(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout) > 2
+
+
+def test_a_child_finds_the_standard_streams_open_that_were_closed_for_us() -> None:
+    ask = "import subprocess; subprocess.run(['readlink', '/proc/self/fd/0', '/proc/self/fd/2'], check=True)"
+    words = f"from darkroom.daemon.config import Log; from darkroom.daemon.log import set_up; set_up(Log()); {ask}"
+    command = ["sh", "-c", 'exec "$0" -c "$1" <&- 2>&-', sys.executable, words]
+    assert subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout == b"/dev/null\n/dev/null\n"
