@@ -10,7 +10,8 @@ from PIL import Image
 from darkroom.pipelines.errors import DarkroomError, Rejected, Unavailable
 from darkroom.pipelines.trust import PICTURES
 
-DEEPEST_PIXELS = 200_000_000  # of a file: more takes over a gigabyte to decode
+DEEPEST_PIXELS = 175_000_000  # of a picture: more takes gigabytes to decode; Pillow itself refuses 179 million
+MOST_BYTES = 4 * 2**30  # of a file, all of which is read to tell it from others
 
 
 @contextmanager
@@ -20,16 +21,29 @@ def opened_image(path: Path, verdict: str = "damaged or not an image") -> Iterat
     verdict: of a file that it cannot read, for people
     Raises Rejected where anything goes wrong within the block, Unavailable where the file cannot be reached.
     """
+    check_bytes(path)
     try:
         # Pillow's own warnings are of what is checked here, or does not matter.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURES) as image:
             yield image
     except (DarkroomError, MemoryError):
         raise
+    except Image.DecompressionBombError as error:
+        raise Rejected(f"{path.name}: too large to be decoded ({_said(path, error)}); scale it down") from error
     except Exception as error:  # of any kind: damaged AVIF is a RuntimeError, damaged TIFF a TypeError or KeyError
         if isinstance(error, OSError) and error.errno is not None and not _readable(path):
             raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
         raise Rejected(f"{path.name}: {verdict} ({_said(path, error)}); save it anew") from error
+
+
+def check_bytes(path: Path) -> None:
+    """Return if the file is small enough to be read from end to end. Raises Rejected, Unavailable."""
+    try:
+        size_bytes = path.stat().st_size
+    except OSError as error:
+        raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
+    if size_bytes > MOST_BYTES:
+        raise Rejected(f"{path.name}: {size_bytes:,} bytes, over {MOST_BYTES:,}; split it or save it anew")
 
 
 def check_size(path: Path, image: Image.Image) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from darkroom.pipelines.animate.sizes import Fit, Size
-from darkroom.pipelines.errors import Rejected, Unavailable
+from darkroom.pipelines.errors import Rejected
 from darkroom.pipelines.image_file import check_size, opened_image
 
 SMALLEST = 16  # pixels a side of an image; less shows nothing
@@ -16,10 +16,6 @@ def load_image(path: Path) -> Image.Image:
 
     Raises Rejected where it is no image or cut off, Unavailable where it cannot be reached.
     """
-    try:
-        path.stat()
-    except OSError as error:
-        raise Unavailable(f"{path}: cannot be read ({error.strerror}); is its disk there?") from error
     with opened_image(path) as image:
         check_size(path, image)
         image.load()

@@ -11,7 +11,7 @@ from typing import Literal
 from PIL import Image
 
 from darkroom.pipelines.errors import Rejected, Unavailable
-from darkroom.pipelines.image_file import check_size, opened_image
+from darkroom.pipelines.image_file import check_bytes, check_size, opened_image
 from darkroom.pipelines.ocr import pdfium
 from darkroom.pipelines.ocr.native import lines_of
 from darkroom.pipelines.ocr.page import Line
@@ -58,6 +58,7 @@ def probe(source: Path) -> DocumentFacts:
     Raises Rejected for one that is encrypted, damaged in all its pages, without pages or no image;
     Unavailable where it cannot be reached.
     """
+    check_bytes(source)
     try:
         with source.open("rb") as file:
             start = file.read(MAGIC_WITHIN)

@@ -1,6 +1,7 @@
 """Pages become parts, several at once where there are engines for it; one that kills the worker is given up"""
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from darkroom.pipelines.ocr.read_page import Reader, failed_page, read_page
 log = logging.getLogger(__name__)
 
 TRIES = 2  # a page that the worker died of so often is given up
+PAGE_S = 900.0  # a page that takes longer hangs: no more is said of it, so that worker.step_limit can end it
 LISTEN_S = 0.5  # between two looks at whether the job is to end, while a page is read
 
 
@@ -65,8 +67,10 @@ class _Pages:
             if following.index not in self._begun:
                 self._begun[following.index] = self._pool.submit(self._read, following)
         reading = self._begun.pop(segment.index)
+        hangs = time.monotonic() + PAGE_S
         while not wait([reading], LISTEN_S).done:
-            tick(segment.start)
+            if time.monotonic() < hangs:
+                tick(segment.start)
         return reading.result()
 
     def _read(self, segment: Segment) -> Page:

@@ -1,9 +1,11 @@
 """The joined result, read back and held against the facts it was made from."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+from av.container import InputContainer
 
 from darkroom.pipelines.video.containers import ContainerPlan
 from darkroom.pipelines.video.encode import EncoderSettings
@@ -21,7 +23,12 @@ def check(facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan
     """
     with av.open(f"file:{out}", metadata_errors="surrogateescape") as result:
         video = result.streams.video[0]
-        times = sorted((packet.pts or 0) * packet.time_base for packet in result.demux(video) if packet.size)
+        shown = [
+            ((packet.pts or 0) * packet.time_base, (packet.duration or 0) * packet.time_base)
+            for packet in result.demux(video)
+            if packet.size
+        ]
+        times = sorted(start for start, _ in shown)
         _check_equal(out, "frames", len(times), facts.frames)
         _check_times(facts, out, times, Fraction(video.time_base or 1) / 2)
         size = (video.codec_context.width, video.codec_context.height)
@@ -30,15 +37,23 @@ def check(facts: VideoFacts, settings: EncoderSettings, container: ContainerPlan
         # mp4 keeps chapters as a text track, which comes back as a data stream; other data is never copied.
         _check_equal(out, "streams", sum(stream.type != "data" for stream in result.streams), 1 + kept)
         _check_equal(out, "chapters", len(result.chapters()), facts.chapters)
-        # Matroska stores the end of the file, not the length of its last frame. In mp4 that of a packet is the time
-        # to the next one in decoding order: of the last frame shown, which others may follow there, it tells nothing.
-        if container.format == "matroska":
-            end = Fraction(result.duration or 0, av.time_base)
-        else:
-            end = ((video.start_time or 0) + (video.duration or 0)) * Fraction(video.time_base or 1)
-        wanted = (facts.end - facts.origin) * facts.time_base
-        if end < wanted - ROUNDED_S or (container.format != "matroska" and end > wanted + ROUNDED_S):
-            raise RuntimeError(f"{out}: the video ends at {float(end):.3f} s instead of {float(wanted):.3f} s")
+        if (end := _end(result, shown)) is not None:
+            wanted = (facts.end - facts.origin) * facts.time_base
+            if end < wanted - ROUNDED_S or (container.format != "matroska" and end > wanted + ROUNDED_S):
+                raise RuntimeError(f"{out}: the video ends at {float(end):.3f} s instead of {float(wanted):.3f} s")
+
+
+def _end(result: InputContainer, shown: Sequence[tuple[Fraction, Fraction]]) -> Fraction | None:
+    """The second at which the last frame ends, as the file has it; None where FFmpeg does not tell.
+
+    Matroska stores the end of the file. In mp4 a packet's length is the time to the next one in decoding order: only
+    where the frame shown last is also the last there does it tell how long that is shown. Else the edit list knows.
+
+    shown: start and length of each packet in seconds, in decoding order
+    """
+    if "matroska" in result.format.name:
+        return Fraction(result.duration or 0, av.time_base)
+    return sum(shown[-1], Fraction()) if shown[-1] == max(shown) else None
 
 
 def _check_times(facts: VideoFacts, out: Path, times: list[Fraction], tolerance: Fraction) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from darkroom.pipelines import image_file as module
 from darkroom.pipelines.errors import Rejected, Unavailable
-from darkroom.pipelines.image_file import check_size, opened_image
+from darkroom.pipelines.image_file import check_bytes, check_size, opened_image
 
 
 def test_an_image_is_open_within_the_block(tmp_path: Path) -> None:
@@ -66,3 +66,19 @@ def test_a_picture_of_more_pixels_than_can_be_decoded_is_rejected(
     check_size(tmp_path / "a.png", Image.new("1", (2000, 1000)))
     with pytest.raises(Rejected, match=r"^a\.png: 2000x1001 pixels, over 2 million; scale it down$"):
         check_size(tmp_path / "a.png", Image.new("1", (2000, 1001)))
+
+
+def test_a_bomb_is_rejected_with_what_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    told = pytest.raises(Rejected, match=r"^a\.png: too large to be decoded .*600 pixels.*; scale it down$")
+    with told, opened_image(scan(tmp_path / "a.png", width=30, height=20)):
+        pass
+
+
+def test_a_file_too_long_to_be_read_is_rejected_without_reading_it(tmp_path: Path) -> None:
+    scan(tmp_path / "a.png")
+    os.truncate(tmp_path / "a.png", 2**40)  # it takes no room: the rest is a hole
+    with pytest.raises(Rejected, match=r"^a\.png: 1,099,511,627,776 bytes, over 4,294,967,296; split it"):
+        check_bytes(tmp_path / "a.png")
+    with pytest.raises(Unavailable, match=r"gone\.png: cannot be read"):
+        check_bytes(tmp_path / "gone.png")

@@ -1,13 +1,16 @@
 import threading
 from collections.abc import Callable
+from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from documents import rectangle
 from PIL import Image
 
 from darkroom.pipelines.errors import Stopped, Unavailable
+from darkroom.pipelines.ocr import pages
 from darkroom.pipelines.ocr.document import probe
 from darkroom.pipelines.ocr.engines.base import Reading
 from darkroom.pipelines.ocr.options import Options
@@ -125,3 +128,26 @@ def test_a_wish_to_stop_is_heard_while_a_page_is_read(plan: OcrPlan, tmp_path: P
     with pytest.raises(Stopped):
         read(plan, tmp_path, Fake(first=linger), tick=tick)
     assert not (tmp_path / "0.json").exists()
+
+
+@pytest.mark.parametrize(("patience_s", "told"), [(3600.0, True), (-1.0, False)])
+def test_of_a_page_that_hangs_no_more_is_told_so_that_the_worker_can_be_ended(
+    plan: OcrPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience_s: float, told: bool
+) -> None:
+    looks, released = [], threading.Event()
+
+    def counted(readings: list[Any], timeout: float) -> Any:
+        looks.append(timeout)
+        if len(looks) > 3:
+            released.set()
+        return wait(readings, 0.01 if len(looks) <= 3 else None)
+
+    monkeypatch.setattr(pages, "wait", counted)
+    monkeypatch.setattr(pages, "PAGE_S", patience_s)
+
+    def hang(width: int) -> None:
+        released.wait()
+
+    ticks: list[int] = []
+    read(plan, tmp_path, Fake(first=hang), tick=ticks.append)
+    assert (0 in ticks) == told

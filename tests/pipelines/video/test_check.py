@@ -39,3 +39,19 @@ def test_mkv_may_round_to_a_millisecond(tmp_path: Path) -> None:
     settings, _ = choose_encoder(VideoOptions(), facts, ("libx264",), 160, 90)
     check(facts, settings, choose_container(VideoOptions(container="mkv"), facts, settings), rounded)
     assert facts.frames == FRAMES
+
+
+def test_the_end_is_told_where_the_last_frame_shown_is_the_last_decoded(tmp_path: Path) -> None:
+    for times, options, told in (
+        ((0, 1, 2, 3, 9), {"bf": "0"}, True),
+        ((0, 4, 5, 6, 7), {"bf": "3", "b-adapt": "0", "b_strategy": "0"}, False),
+    ):
+        source = film(tmp_path / f"{told}.mp4", frames=5, times=times, options=options)
+        facts = replace(probe(source), last_duration=50_000)
+        settings, _ = choose_encoder(VideoOptions(), facts, ("libx264",), 160, 90)
+        container = choose_container(VideoOptions(), facts, settings)
+        if told:
+            with pytest.raises(RuntimeError, match="the video ends at"):
+                check(facts, settings, container, source)
+        else:
+            check(facts, settings, container, source)
