@@ -1,0 +1,212 @@
+"""File systems of their own, in image files: small ones to fill up, and ones whose power can be cut."""
+
+import ctypes
+import fcntl
+import os
+import signal
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # FS_IOC_SHUTDOWN and its flag, linux/ext4.h and xfs_fs.h
+SIZES_MB = {"xfs": 320, "btrfs": 128}  # the smallest they will be; sparse
+MAKE = {
+    "ext4": ("mkfs.ext4", "-q", "-F", "-m", "0"),  # no blocks for root alone
+    "xfs": ("mkfs.xfs", "-q", "-f"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+    "vfat": ("mkfs.vfat",),
+    "exfat-fuse": ("mkfs.exfat",),
+}
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class Disk:
+    """A file system of one kind, mounted at `path`; what is in it outlives `detach` and, as far as it may, a cut."""
+
+    def __init__(self, path: Path, kind: str, *, megabytes: int, options: Sequence[str] = ()) -> None:
+        """Describe it; `options` are those of its mkfs."""
+        self.path, self.kind = path, kind
+        self._size_mb = max(megabytes, SIZES_MB.get(kind, 0))
+        self._memory = path.with_name(f"{path.name}.memory")
+        self._image = self._memory / "image"
+        self._options = options
+        self._device = ""
+
+    def make(self) -> None:
+        """Make the file system, not mounted yet. Raises OSError, CalledProcessError."""
+        self.path.mkdir(parents=True)
+        if self.kind != "tmpfs":
+            self._memory.mkdir()
+            _run("mount", "-t", "tmpfs", "tmpfs", self._memory)  # a busy disk below would make each sync slow
+            with self._image.open("wb") as image:
+                image.truncate(self._size_mb << 20)
+            _run(*MAKE[self.kind], *self._options, self._image)
+            self._device = _run("losetup", "--find", "--show", self._image).strip()  # one for all mounts
+
+    def attach(self) -> None:
+        """Mount it."""
+        if self.kind == "tmpfs":
+            _run("mount", "-t", "tmpfs", "-o", f"size={self._size_mb}m", "tmpfs", self.path)
+        else:
+            _run("mount", "-t", self.kind, self._device, self.path)
+
+    def detach(self) -> None:
+        """Unmount it."""
+        _run("umount", self.path)
+
+    def remove(self) -> None:
+        """Unmount it for good, even if it is in use."""
+        while self.path.is_mount():
+            _run("umount", "--lazy", self.path)
+        if self._device:
+            _run("losetup", "--detach", self._device)
+        if self._memory.is_mount():
+            _run("umount", "--lazy", self._memory)
+
+    def sync(self) -> None:
+        """Bring all that was written to it so far on the disk."""
+        with _opened(self.path) as handle:
+            assert LIBC.syncfs(handle) == 0
+
+    def cut_power(self, *, names_first: bool = False) -> None:
+        """Lose whatever is not on the disk by now, and mount what is left.
+
+        names_first: the file system has written its own log a moment ago, as it does every few seconds: names are
+        on the disk then, and content is not unless somebody synced it
+        """
+        if names_first:
+            with _opened(self.path / "neighbour", os.O_RDWR | os.O_CREAT) as handle:
+                os.write(handle, b"x")
+                assert LIBC.fsync(handle) == 0  # not os.fsync: a test may have put that out of action
+        self.die()
+        self.detach()
+        self.attach()
+
+    def die(self) -> None:
+        """Let nothing more be written or read: from now on each call fails with EIO."""
+        with _opened(self.path) as handle:
+            fcntl.ioctl(handle, SHUTDOWN, struct.pack("I", NO_LOG_FLUSH))
+
+    @property
+    def _ballast(self) -> Path:
+        return self.path / "ballast"
+
+    def fill(self) -> None:
+        """Use up all space that is left."""
+        with _opened(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as handle:
+            for size in (1 << 20, 1 << 16, 1 << 12, 1 << 9):
+                while _writes(handle, size):
+                    pass
+
+    def fill_inodes(self) -> None:
+        """Use up all inodes that are left."""
+        self._ballast.mkdir(exist_ok=True)
+        for number in range(1 << 20):
+            try:
+                (self._ballast / f"{number}").touch()
+            except OSError:
+                return
+
+    def free(self) -> None:
+        """Give back what was filled up."""
+        _run("rm", "-rf", self._ballast)
+        self.sync()  # ext4 gives blocks back with its next commit
+
+    def remount(self, options: str) -> None:
+        """Mount it anew with `options` while it is in use."""
+        _run("mount", "-o", f"remount,{options}", self.path)
+
+
+@contextmanager
+def disk(path: Path, kind: str = "ext4", *, megabytes: int = 64, options: Sequence[str] = ()) -> Iterator[Disk]:
+    """Yield a mounted disk; skip the test, saying why, where this machine cannot have one."""
+    made = Disk(path, kind, megabytes=megabytes, options=options)
+    try:
+        try:
+            made.make()
+            made.attach()
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no {kind} can be mounted here: {_why(error)}")
+        yield made
+    finally:
+        made.remove()
+
+
+def _why(error: OSError | subprocess.CalledProcessError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(error.stderr.split())
+
+
+def _run(*command: object) -> str:
+    return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
+
+
+def _writes(handle: int, size: int) -> bool:
+    try:
+        return os.write(handle, bytes(size)) == size
+    except OSError:
+        return False
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    handle = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+# -- crash points ----------------------------------------------------------------------------------------------------
+
+
+def at_point(number: int, act: Callable[[], object]) -> None:
+    """Do `act` when this process passes its crash point `number`, counted from 0; there is no way back."""
+    left = iter(range(number + 1))
+
+    def hook(event: str, _arguments: object) -> None:
+        if event.startswith("darkroom.") and next(left, None) == number:
+            act()
+
+    sys.addaudithook(hook)
+
+
+def at_each_point(act: Callable[[str], object]) -> None:
+    """Do `act` with the name of each crash point that this process passes; there is no way back."""
+
+    def hook(event: str, _arguments: object) -> None:
+        if event.startswith("darkroom."):
+            act(event.removeprefix("darkroom."))
+
+    sys.addaudithook(hook)
+
+
+def die() -> None:
+    """End this process as a power cut does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def in_child(work: Callable[[], object]) -> bool:
+    """Run `work` in a forked child; tell whether it came to its end, False if it was killed.
+
+    Raises AssertionError if it failed otherwise; its traceback is on standard error.
+    """
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            os._exit(status)  # never back into pytest
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
+    return status == 0
