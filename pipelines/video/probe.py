@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.colors import LAYOUTS, Colors, describe, find_unsupported
 from darkroom.pipelines.video.facts import StreamFacts, StreamKind, VideoFacts
-from darkroom.pipelines.video.source import MOST_PIXELS, opened, spoken
+from darkroom.pipelines.video.source import MOST_PIXELS, opened, spoken, unwritten_bytes
 from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, find_pause, usual_step
 
 SMALLEST, LARGEST = 16, 16_384  # pixels a side; the larger is the limit of H.264 encoders
@@ -32,6 +32,7 @@ MOST_FRAMES = 10_000_000  # two days at 60 a second; some 150 bytes each while t
 LONGEST_PAUSE_S = 86_400  # between two frames
 MOST_RATE = 100_000  # frames a second
 MOST_TICKS = 2**31 - 1  # between two frames: mp4 counts them in 32 bits, and the parts are mp4
+LARGEST_HOLES = 2**28  # bytes never written: room taken ahead of a download, which is searched for pictures for hours
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive; the others name the field that comes first
 LIE_FRAMES = 250  # pictures decoded to catch wrong times: some ten seconds, for a title may stand still
 SLACK_S = 0.5  # how much earlier than declared a whole file may end: headers round, and sound may be cut
@@ -89,6 +90,8 @@ def _status(source: Path) -> os.stat_result:
         raise Rejected(f"{spoken(source)}: not a regular file; copy the video itself here")
     if status.st_size == 0:
         raise Rejected(f"{spoken(source)}: the file is empty (0 bytes); copy it again")
+    if (holes := unwritten_bytes(source)) > LARGEST_HOLES:
+        raise Rejected(f"{spoken(source)}: {holes:,} of its {status.st_size:,} bytes were never written; copy it again")
     return status
 
 

@@ -1,6 +1,8 @@
 """Opening a video file for reading, and saying whose fault it is when that fails."""
 
+import errno
 import mmap
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +47,34 @@ def opened(source: Path) -> Iterator[InputContainer]:
             yield container
     except av.error.FFmpegError as error:
         raise blame(source, error) from error
+
+
+def unwritten_bytes(source: Path) -> int:
+    """How many bytes of the file are holes: they read as zeros and nobody has written them.
+
+    Raises Unavailable if the file cannot be reached; a file system that knows of no holes has none.
+    """
+    holes = position = 0
+    try:
+        with source.open("rb") as file:
+            end = os.fstat(file.fileno()).st_size
+            while (hole := os.lseek(file.fileno(), position, os.SEEK_HOLE)) < end:
+                position = _next_data(file.fileno(), hole, end)
+                holes += position - hole
+                if position == end:
+                    break
+    except OSError as error:
+        raise Unavailable(f"{spoken(source)}: {error.strerror}; is the disk or share still there?") from error
+    return holes
+
+
+def _next_data(handle: int, hole: int, end: int) -> int:
+    try:
+        return os.lseek(handle, hole, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # nothing but the hole follows
+            return end
+        raise
 
 
 def blame(source: Path, error: av.error.FFmpegError) -> Rejected | Unavailable:

@@ -83,6 +83,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "empty": ("empty", lambda path: path.write_bytes(b"")),
     "one byte": ("not a video file", lambda path: path.write_bytes(b"x")),
     "text": ("not a video file", lambda path: path.write_text("This is not a film.\n" * 100)),
+    "a hole of a terabyte": ("bytes were never written", lambda path: os.truncate(film(path), 2**40)),
     "pipe": ("not a regular file", os.mkfifo),
     "folder": ("not a regular file", lambda path: path.mkdir()),
     "only sound": ("no video stream", lambda path: _only_sound(path)),

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import av
@@ -5,7 +6,7 @@ import pytest
 from clips.shapes import BUNNY
 
 from darkroom.pipelines.errors import Rejected, Unavailable
-from darkroom.pipelines.video.source import blame, opened, spoken
+from darkroom.pipelines.video.source import blame, opened, spoken, unwritten_bytes
 
 
 def test_control_characters_and_broken_bytes_of_a_name_are_escaped() -> None:
@@ -57,3 +58,17 @@ def test_no_picture_is_decoded_that_is_larger_than_its_container_says(
     monkeypatch.setattr("darkroom.pipelines.video.source.MOST_PIXELS", 320 * 180 - 1)
     with opened(BUNNY) as container, pytest.raises(av.error.FFmpegError):
         list(container.decode(video=0))
+
+
+def test_holes_are_what_nobody_has_written(tmp_path: Path) -> None:
+    path, block = tmp_path / "a", 2**20
+    with path.open("wb") as file:
+        for position in (0, 5, 9):
+            file.seek(position * block)
+            file.write(b"x" * block)
+    assert unwritten_bytes(path) == 7 * block
+    os.truncate(path, 2**40)
+    assert unwritten_bytes(path) == 2**40 - 3 * block
+    assert unwritten_bytes(BUNNY) == 0
+    with pytest.raises(Unavailable):
+        unwritten_bytes(tmp_path / "gone")
