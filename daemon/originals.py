@@ -6,7 +6,7 @@ are left: somebody may be about to put the next file there.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -107,7 +107,9 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
                     if gone in seen:
                         _remove(place_of_source, gone, seen[gone])
             else:
-                _move(place_of_source, name, sidecars, folder, job, beat)
+                # The sidecar first: after a crash in between the source is still there to say what is left to do.
+                moving = {each: seen[each] for each in (*sidecars, name) if each in seen}
+                _move(place_of_source, moving, folder, job, beat)
         except _Changed:
             return f"{job.name}: original kept: a new version of it came at the last moment"
         os.fsync(place_of_source)
@@ -148,78 +150,94 @@ def _state(folder: int, name: bytes) -> Stat | None:
         return None
 
 
-def _move(source: int, name: bytes, sidecars: Sequence[bytes], folder: Folder, job: Job, beat: Beat) -> None:
-    """Move the file and its sidecars to the originals folder, below the same folders as in the inbox."""
+def _move(source: int, files: Mapping[bytes, os.stat_result], folder: Folder, job: Job, beat: Beat) -> None:
+    """Move `files` in their order to the originals folder, below the same folders as in the inbox.
+
+    Raises _Changed at one that is not as it was.
+    """
     parents, _ = split(job.path)
     target = _originals_folder(folder)
     with opened_folder(target) as root:
         if look(root, OUTBOX.encode()) is None:
             raise Unavailable(f"{target}: its {OUTBOX} is missing; is the disk or share mounted?")
-        # The sidecar first: after a crash in between the source is still there to say what is left to do.
-        for old in (*sidecars, name):
+        for old, seen in files.items():
             if look(source, old) is not None:  # else another job of the same file was faster
-                _move_one(source, old, root, parents, draft=f"JOB-{job.id}.original", beat=beat)
+                _move_one(source, old, seen, root, parents, draft=f"JOB-{job.id}.original", beat=beat)
 
 
 def _originals_folder(folder: Folder) -> Path:
     return folder.originals_folder or folder.outbox.parent / "originals" / folder.name
 
 
-def _move_one(source: int, old: bytes, root: int, parents: list[bytes], *, draft: str, beat: Beat) -> None:
+def _move_one(
+    source: int, old: bytes, seen: os.stat_result, root: int, parents: list[bytes], *, draft: str, beat: Beat
+) -> None:
     """Move `old` to the first free name; a copy of it that a crash left there counts as moved."""
     with folder_below(root, parents, create=True) as target:
         for number in count(1):
             new = numbered(old, number, NAME_LIMIT_BYTES)
             if look(target, new) is None:
                 with suppress(NameTaken, FileExistsError):  # somebody was faster: the next number
-                    _move_to(source, old, root, [*parents, new], target, draft=draft, beat=beat)
+                    _move_to(source, old, seen, root, [*parents, new], target, draft=draft, beat=beat)
                     return
-            elif _finished(source, old, target, new, beat):
+            elif _is_copy(source, old, target, new, beat):
+                os.fsync(target)
                 discard_draft(root, draft)
+                _remove(source, old, seen)
                 return
 
 
-def _finished(source: int, old: bytes, target: int, new: bytes, beat: Beat) -> bool:
-    """Remove `old` if `new` in the open folder `target` is a copy of it, and tell whether it is."""
+def _is_copy(source: int, old: bytes, target: int, new: bytes, beat: Beat) -> bool:
     found = look(target, new)
     with opened(old, source) as file:
-        copied = os.fstat(file)
-        if found is None or found.st_size != copied.st_size:
+        size = os.fstat(file).st_size
+        if found is None or found.st_size != size:
             return False
-        if not is_there(target, new, copied.st_size, digest(file, beat), beat):
-            return False
-        os.fsync(target)
-        _remove(source, old, copied)
-    return True
+        return is_there(target, new, size, digest(file, beat), beat)
 
 
-def _move_to(source: int, old: bytes, root: int, path: list[bytes], target: int, *, draft: str, beat: Beat) -> None:
+def _move_to(
+    source: int,
+    old: bytes,
+    seen: os.stat_result,
+    root: int,
+    path: list[bytes],
+    target: int,
+    *,
+    draft: str,
+    beat: Beat,
+) -> None:
     """Rename `old`, or where that cannot be (another file system): copy, verify, and only then unlink."""
     try:
         move_free(source, old, target, path[-1])
         reach(CrashPoint.ORIGINAL_GONE)
+        if _is_another(look(target, path[-1]), seen):
+            with suppress(FileExistsError):  # one newer still: what was moved has no job to come, and is kept there
+                move_free(target, path[-1], source, old)
+            raise _Changed
         os.fsync(target)
     except OSError as error:
         if error.errno not in NOT_HERE:
             raise
         with opened(old, source) as file:
-            copied = os.fstat(file)
             write = copier(file, sha256=digest(file, beat), keep_times=True, beat=beat)
             place(root, b"/".join(path), write, draft=draft)
-            reach(CrashPoint.ORIGINAL_COPIED)
-            _remove(source, old, copied)
+        reach(CrashPoint.ORIGINAL_COPIED)
+        _remove(source, old, seen)
 
 
 def _remove(source: int, old: bytes, done: os.stat_result) -> None:
-    """Remove `old`, which is not needed any more. Raises _Changed if it is another file or version than `done`.
+    """Remove `old`, which is not needed any more. Raises _Changed if it is another version than `done`.
 
     done: the state of what was settled, from before that: copying takes minutes, and a new version may come in any
     """
-    now = look(source, old)
-    if now is None:
-        return  # another job of the same file was faster
-    if not os.path.samestat(now, done) or (now.st_size, now.st_mtime_ns) != (done.st_size, done.st_mtime_ns):
+    if _is_another(look(source, old), done):
         raise _Changed
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # another job of the same file was faster
         os.unlink(old, dir_fd=source)
         reach(CrashPoint.ORIGINAL_GONE)
+
+
+def _is_another(now: os.stat_result | None, then: os.stat_result) -> bool:
+    """Tell whether a file is there now, and is another version than was there then."""
+    return now is not None and (now.st_size, now.st_mtime_ns) != (then.st_size, then.st_mtime_ns)
