@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from darkroom import pipelines
-from darkroom.daemon.charge import away, disk_full, is_disk_full, unavailable
+from darkroom.daemon.charge import away, disk_full, is_device_gone, is_disk_full, unavailable
 from darkroom.daemon.clock import unix_now, uptime
 from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.crash_points import CrashPoint, reach
@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 
 MADE = "made.json"  # what the pipeline says of its result, kept beside it until the report is written
 LEARNED = "learned.json"  # in the state folder: what the pipelines have found out about this machine
+
+
+class DeviceGone(Exception):
+    """The device failed, and this process has lost it for good; a new one may find it well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +76,7 @@ def site(config: Config, device: str, crashes: int = 0) -> Site:
 def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wire) -> Job:
     """Work on `job` until it is published or cannot go on, and return it in its new state.
 
-    Nothing is raised: an error of any kind is an outcome, and the next job goes on.
+    An error of any kind is an outcome, and the next job goes on. Raises DeviceGone if that needs a new process.
     """
     this = Attempt(job=job, folder=config.folder(job.folder), config=config, journal=journal, device=device, wire=wire)
     try:
@@ -94,6 +98,10 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
         verdict = judge(journal.job(job.id), _words(error), config.worker, uptime())
         return this.move(verdict.state, verdict.reason, detail=detail, **verdict.columns)
     except Exception as error:
+        if is_device_gone(error):
+            verdict = unavailable(journal.job(job.id), f"{device}: {_words(error)}", config.worker, uptime())
+            this.move(verdict.state, verdict.reason, detail=traceback.format_exc(), **verdict.columns)
+            raise DeviceGone from error
         reason = f"a bug in Darkroom: {type(error).__name__}: {error}; `darkroom show {job.id}` has the details"
         return this.move(State.FAILED, reason, detail=traceback.format_exc())
     if ended.state is State.DONE:  # else it waits, and its parts with it

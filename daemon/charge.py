@@ -17,6 +17,14 @@ from darkroom.daemon.units import show_seconds
 CRASHES = 2  # of the worker without a new part in between: the file is poison
 OUTAGES = 3  # of the whole machine, likewise; a power cut is less the file's fault than a dead worker
 
+# What torch and its libraries say once the device, or this process's hold on it, is gone. They have no type for it in
+# all versions, and the daemon does not import torch.
+DEVICE_GONE = (
+    *("CUDA error", "CUDA failure", "CUDA unknown error", "CUDA driver", "No CUDA GPUs", "NVIDIA driver", "HIP error"),
+    *("not compiled with CUDA", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "Triton Error", "NPU function error"),
+    "out of memory",  # of the device, where nothing smaller was to be had: a new process begins with all of it
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
@@ -77,6 +85,15 @@ def is_disk_full(error: BaseException | None) -> bool:
     """Tell whether a full disk, or a used-up quota, is behind `error`."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        error = error.__cause__
+    return False
+
+
+def is_device_gone(error: BaseException | None) -> bool:
+    """Tell whether a device that failed is behind `error`: then all else in this process would fail as well."""
+    while error is not None:
+        if any(words in str(error) for words in DEVICE_GONE):
             return True
         error = error.__cause__
     return False

@@ -32,7 +32,7 @@ from darkroom.daemon.signals import Signals
 from darkroom.daemon.states import ASKED, BUSY, State
 from darkroom.daemon.units import show_bytes, show_seconds
 from darkroom.daemon.watch import Watcher
-from darkroom.daemon.wire import DRAIN, TRY_LATER
+from darkroom.daemon.wire import DEVICE_GONE, DRAIN, TRY_LATER
 from darkroom.pipelines import KINDS
 from darkroom.pipelines.errors import Unavailable
 
@@ -62,7 +62,7 @@ class Supervisor:
         self._notes: list[str] = []  # what keeps events from coming
         self._cold: set[Crew] = set()  # whose worker is to be started before there is a job for it
         self._claims = 0
-        self._crashes: list[int] = []  # different jobs whose worker crashed, since one last ended well
+        self._crashes: dict[str, list[int]] = {}  # by device: different jobs whose worker fell, since one was done
 
     def run(self, *, drain: bool) -> None:
         """Work until a stop signal comes or, with `drain`, until nothing is left that could be done."""
@@ -145,7 +145,6 @@ class Supervisor:
     def _hear_crew(self) -> None:
         for crew in self._crew:
             if any("ended" in message for message in crew.hear()):
-                self._crashes.clear()
                 self._finish(crew)
             if why := self._why_end(crew):
                 log.error("%s%s: ending it", f"job={crew.job.id} " if crew.job else "", why)
@@ -153,7 +152,7 @@ class Supervisor:
             if not self._config.worker.preload:
                 crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
-                self._settle(crew.job.id, status, crew.ended_for or exit_words(status))
+                self._settle(crew, crew.job.id, status, crew.ended_for or exit_words(status))
                 self._finish(crew)
 
     def _why_end(self, crew: Crew) -> str:
@@ -168,17 +167,22 @@ class Supervisor:
         return ""
 
     def _finish(self, crew: Crew) -> None:
-        assert crew.job is not None, "only a worker with a job can finish one"
-        if crew.job.folder in self._lookouts:
-            self._lookouts[crew.job.folder].wake()  # a new version of its file may have waited for this
-        crew.finished()
+        job = crew.job
+        assert job is not None, "only a worker with a job can finish one"
+        if job.folder in self._lookouts:
+            self._lookouts[job.folder].wake()  # a new version of its file may have waited for this
+        crew.finished()  # first of all: where the journal is locked, nobody says again that the job is over
+        if self._journal.job(job.id).state is State.DONE:
+            self._crashes.pop(crew.device, None)
         free_twins(self._journal, unix_now())
 
-    def _settle(self, number: int, status: int, how: str) -> None:
+    def _settle(self, crew: Crew, number: int, status: int, how: str) -> None:
         """Decide on the job of a worker that is gone, and `how` it went."""
         job = self._journal.job(number)
-        if job.state not in BUSY:
-            return  # its end was recorded before the worker went
+        if job.state not in BUSY:  # its end was recorded before the worker went
+            if status == DEVICE_GONE:
+                self._suspect_device(crew, number, job.reason)
+            return
         if job.ask in ASKED and job.state is State.RUNNING:  # the worker went, or hung, before it could answer
             self._journal.move(job.id, ASKED[job.ask], f"asked to {job.ask}; {how}", now=unix_now())
             return
@@ -189,19 +193,23 @@ class Supervisor:
         verdict = crashed(job, how, parts, KINDS[job.pipeline].crashes)
         self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
-        self._crashes = [*(seen for seen in self._crashes if seen != job.id), job.id]
-        if len(self._crashes) >= FAILING_AFTER:
-            self._suspect_device(how)
+        self._suspect_device(crew, number, how)
 
-    def _suspect_device(self, how: str) -> None:
-        """Hold everything, and take back what was said of the files: not all of them can be poison."""
-        last = f"{FAILING_AFTER} jobs in a row ended the worker, and last {how}"
+    def _suspect_device(self, crew: Crew, number: int, how: str) -> None:
+        """Once some jobs in a row fell, hold everything and try all again: not each of the files can be at fault."""
+        before = self._crashes.get(crew.device, [])
+        fallen = self._crashes[crew.device] = [*(seen for seen in before if seen != number), number]
+        if len(fallen) < FAILING_AFTER:
+            return
+        last = f"{FAILING_AFTER} jobs in a row ended the worker on {crew.device}, and last {how}"
         reason = f"{last}; when device and memory are well: darkroom release --all"
         self._journal.hold(EVERYTHING, reason, now=unix_now())
-        for number in self._crashes:
-            if self._journal.job(number).state is State.QUARANTINED:
-                self._journal.retry(number, now=unix_now())
-        self._crashes.clear()
+        for seen in fallen:
+            if (state := self._journal.job(seen).state) in (State.QUARANTINED, State.FAILED):
+                self._journal.retry(seen, now=unix_now())
+            elif state is State.QUEUED:
+                self._journal.note(seen, failures=0, not_before=0)
+        del self._crashes[crew.device]
 
     def _answer_asks(self) -> None:
         for crew in self._crew:

@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 DRAIN = "drain"  # the wish that the worker goes after the running segment
 TRY_LATER = 75  # exit status of a worker that could not record its job's end; sysexits.h
+DEVICE_GONE = 76  # exit status of a worker whose device failed; its job's end is recorded
 AT_ONCE = ("cancel", "replace", "hold")  # wishes that end a job at the next tick; of two the first counts
 QUIET_S = 0.2  # ticks are told at most so often; each is a message to another process
 

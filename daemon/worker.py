@@ -12,10 +12,10 @@ from pathlib import Path
 
 from darkroom import pipelines
 from darkroom.daemon import log as logs
-from darkroom.daemon.attempt import attempt, site
+from darkroom.daemon.attempt import DeviceGone, attempt, site
 from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.journal import FILE, Journal
-from darkroom.daemon.wire import DRAIN, TRY_LATER, Wire
+from darkroom.daemon.wire import DEVICE_GONE, DRAIN, TRY_LATER, Wire
 from darkroom.pipelines.base import Preloads, Site
 from darkroom.pipelines.errors import Unavailable
 
@@ -103,6 +103,8 @@ def main(arguments: list[str]) -> None:
         except Unavailable as error:  # only the journal's are not answered on the way
             log.error("%s", error)
             sys.exit(TRY_LATER)
+        except DeviceGone:
+            os._exit(DEVICE_GONE)  # an orderly end would ask the device to tidy up, and fall over it
 
 
 def _die_with_parent(parent: int) -> None:

@@ -13,6 +13,7 @@ from darkroom.daemon.charge import (
     crashed,
     disk_full,
     exit_words,
+    is_device_gone,
     is_disk_full,
     unavailable,
 )
@@ -148,3 +149,29 @@ def test_a_full_disk_is_recognised_behind_the_error_that_names_it() -> None:
         assert is_disk_full(error)
     assert not is_disk_full(OSError(errno.EIO, "Input/output error"))
     assert not is_disk_full(Unavailable("weights are missing"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered\nCUDA kernel errors might be asynchronously reported",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "CUDA unknown error - this may be due to an incorrectly set up environment",
+        "No CUDA GPUs are available",
+        "Found no NVIDIA driver on your system.",
+        "Torch not compiled with CUDA enabled",
+        "Triton Error [CUDA]: device-side assert triggered",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "[ONNXRuntimeError] : 1 : FAIL : CUDA failure 700: an illegal memory access was encountered",
+    ],
+)
+def test_a_device_that_is_gone_is_recognised_behind_the_error_that_names_it(words: str) -> None:
+    wrapped = ValueError("the model could not be run")
+    wrapped.__cause__ = RuntimeError(words)
+    assert is_device_gone(RuntimeError(words)) and is_device_gone(wrapped)
+
+
+@pytest.mark.parametrize("words", ["Sizes of tensors must match except in dimension 1", "CUDA is not asked for", ""])
+def test_a_bug_is_not_taken_for_a_fault_of_the_device(words: str) -> None:
+    assert not is_device_gone(RuntimeError(words)) and not is_device_gone(None)
