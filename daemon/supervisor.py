@@ -322,7 +322,10 @@ class Supervisor:
             self._pause()
         for crew in self._crew:
             crew.kill()
-        recover(self._config, self._journal, boot=boot_id(), now=unix_now())
+        try:
+            recover(self._config, self._journal, boot=boot_id(), now=unix_now())
+        except (Unavailable, OSError) as error:
+            log.error("%s; the next start sets right what was running", error)
         self._watcher.stop()
         self._housekeeping.stop()
         self._picture.clear()

@@ -64,7 +64,7 @@ def serve(config: Config, device: str, pipe: Connection) -> None:
         while True:
             try:
                 message = pipe.recv()
-            except EOFError:
+            except (EOFError, ConnectionResetError):  # the supervisor went, perhaps without having heard all
                 return
             if message.get("wish") == DRAIN:
                 return

@@ -4,7 +4,7 @@ A source holds what to strike, a line for each segment. Some lines are blows of 
 `silent PATH` lets it hang until there is such a file, `device PATH` fails like a lost GPU until then.
 
 What Python tells its audit hooks is where it can be held up: WORKSHOP_STAYS="EVENT|WHAT|PATH" lets whatever does EVENT
-on WHAT wait for a file at PATH.
+on WHAT wait for a file at PATH. WORKSHOP_PATIENCE_S is how long a locked journal is waited for.
 """
 
 import os
@@ -117,6 +117,9 @@ def main() -> None:
     if stays := os.environ.get("WORKSHOP_STAYS"):
         event, what, until = stays.split("|")
         stay(event, what, Path(until))
+    if patience := os.environ.get("WORKSHOP_PATIENCE_S"):
+        assert Journal.__init__.__kwdefaults__ is not None
+        Journal.__init__.__kwdefaults__["patience_s"] = float(patience)
     pipelines.KINDS["forge"] = FORGE
     defaults = Crew.__init__.__kwdefaults__
     assert defaults is not None
