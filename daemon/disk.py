@@ -1,5 +1,6 @@
 """Free space: is there enough for the next step, with the reserve left alone?"""
 
+import errno
 import os
 from pathlib import Path
 
@@ -8,9 +9,11 @@ from darkroom.daemon.units import show_bytes
 HYSTERESIS = 1.1  # who waits goes on only when there is a tenth more, or jobs would start and stop at the brink
 INODES = 1000  # free ones that a job may need: parts, drafts, folders
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, used-up inodes, a used-up quota
+
 
 def short_of(path: Path, needed: int, reserve: int, *, waiting: bool = False, volume: str = "") -> str:
-    """Say what the volume of `path` lacks, in one line; "" if there is enough.
+    """Say what the volume of `path` lacks, in one line; "" if there is enough and it can be written to.
 
     needed:   bytes the next step will write;  reserve: bytes that must be left after it
     waiting:  jobs wait already, so a tenth more is asked for
@@ -21,6 +24,8 @@ def short_of(path: Path, needed: int, reserve: int, *, waiting: bool = False, vo
         found = os.statvfs(path)
     except OSError as error:
         return f"{volume} {path}: {error.strerror}; is it there and mounted? jobs wait".lstrip()
+    if found.f_flag & os.ST_RDONLY:
+        return f"{volume} {path}: read-only; mount it for writing; jobs wait".lstrip()
     free_bytes = found.f_bavail * found.f_frsize
     free_inodes = found.f_favail if found.f_files else None  # btrfs has no fixed number and says 0
     lack = shortage(free_bytes, free_inodes, needed + reserve, waiting=waiting)

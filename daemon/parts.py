@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from darkroom.daemon.crash_points import CrashPoint, reach
+from darkroom.daemon.disk import NO_ROOM
 from darkroom.pipelines.base import Plan, Segment
 
 DRAFT = ".draft"  # suffix of a file that is being written; what a crash leaves of it is thrown away
@@ -16,14 +17,15 @@ class Parts:
     """The folder of one plan's parts."""
 
     def __init__(self, folder: Path, plan: Plan) -> None:
-        """Make the folder if need be, and clear it of drafts that a crash left."""
+        """Make the folder if need be, clear it of drafts that a crash left, and see that what it has will stay."""
         self.folder = folder
         self._plan = plan
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            sync_folder(folder.parent)
+        folder.mkdir(parents=True, exist_ok=True)
         for draft in folder.glob(f"*{DRAFT}*"):
             _remove(draft)
+        # Also of what was there before: a crash, or a fault of the disk, may have come between a name and its sync.
+        for synced in (folder, *folder.parents[:3]):  # the folders of the plan, the job and all jobs, and the state
+            sync_folder(synced)
 
     def path(self, segment: Segment) -> Path:
         """Return where the part of `segment` lies or will lie."""
@@ -52,7 +54,7 @@ def atomic(path: Path) -> Iterator[Path]:
     """Yield a draft's path beside `path`; give it that name, durably, when the block ends well.
 
     The draft keeps the suffix, since writers choose the format by it. It may be made a folder of files. After a
-    power cut there is either nothing at `path` or all of it.
+    power cut there is either nothing at `path` or all of it. An OSError of a full disk says which file had no room.
     """
     draft = path.with_name(f"{path.stem}{DRAFT}{path.suffix}")
     try:
@@ -66,7 +68,9 @@ def atomic(path: Path) -> Iterator[Path]:
         reach(CrashPoint.DRAFT_NAMED)
         sync_folder(path.parent)
         reach(CrashPoint.NAME_SYNCED)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM and error.filename is None:
+            error.filename = os.fspath(path)  # write and fsync do not tell
         _remove(draft)
         raise
 

@@ -62,7 +62,8 @@ def unavailable(where: Path) -> Iterator[None]:
         yield
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "is the disk or the share well?")
-        raise Unavailable(f"{where}: {error.strerror or error}; {remedy}") from error
+        patient = error.errno == errno.EROFS  # nobody but a person mends that
+        raise Unavailable(f"{where}: {error.strerror or error}; {remedy}", patient=patient) from error
 
 
 @contextmanager

@@ -34,6 +34,14 @@ def test_a_real_volume_is_asked(tmp_path: Path) -> None:
     assert short_of(tmp_path, free, GIB).endswith("needed; jobs wait")
 
 
+def test_a_volume_that_became_read_only_is_a_reason_to_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(os.statvfs(tmp_path))
+    flags = found.index(os.statvfs(tmp_path).f_flag, 8)  # the last but one of its numbers
+    found[flags] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(found))
+    assert short_of(tmp_path, 0, 0) == f"{tmp_path}: read-only; mount it for writing; jobs wait"
+
+
 def test_the_reserve_counts_on_top_of_the_need(tmp_path: Path) -> None:
     found = os.statvfs(tmp_path)
     half = found.f_bavail * found.f_frsize * 2 // 3

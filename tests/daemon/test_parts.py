@@ -88,6 +88,28 @@ def test_a_disk_that_cannot_keep_the_content_is_never_believed(tmp_path: Path, m
     assert target.read_bytes() == b"new"
 
 
+def test_parts_that_were_named_before_a_crash_are_made_durable_before_they_are_relied_on(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    Parts(parts.folder, PLAN)
+    assert synced[:3] == [parts.folder, *parts.folder.parents[:2]]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_without_room_is_said_with_the_file_that_needs_it(tmp_path: Path, code: int) -> None:
+    with pytest.raises(OSError) as caught, atomic(tmp_path / "part.mkv"):
+        raise OSError(code, os.strerror(code))
+    assert caught.value.filename == str(tmp_path / "part.mkv")
+
+
+def test_a_fault_of_what_is_read_is_not_laid_on_the_file_that_is_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as caught, atomic(tmp_path / "part.mkv"):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert caught.value.filename is None
+
+
 def test_a_pipeline_that_writes_nothing_makes_no_part(parts: Parts) -> None:
     with pytest.raises(FileNotFoundError), atomic(parts.path(PLAN.segments[0])):
         pass

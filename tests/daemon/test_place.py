@@ -296,3 +296,11 @@ def test_a_folder_that_is_not_there_is_not_made_unasked(root: Path) -> None:
 def test_a_refusal_of_the_system_is_said_with_its_remedy() -> None:
     with pytest.raises(Unavailable, match="/out: No space left on device; free some space"), unavailable(Path("/out")):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("code", "patient"), [(errno.EROFS, True), (errno.ENOSPC, False), (errno.EIO, False)])
+def test_a_file_system_that_may_only_be_read_is_waited_for_as_long_as_it_takes(code: int, patient: bool) -> None:
+    with pytest.raises(Unavailable) as caught, unavailable(Path("/outbox")):
+        raise OSError(code, os.strerror(code))
+    assert caught.value.patient is patient
+    assert str(caught.value).startswith(f"/outbox: {os.strerror(code)}; ")

@@ -292,7 +292,7 @@ def test_a_job_killed_anywhere_goes_on_to_the_same_bytes(
 def test_a_job_killed_again_and_again_ends_all_the_same(source: Path, tmp_path: Path) -> None:
     expected, work = go(Blur(), source, tmp_path / "whole"), tmp_path / "work"
     kills = 0
-    while killed_at(8, Blur(), source, work, tmp_path / "seen"):
+    while killed_at(16, Blur(), source, work, tmp_path / "seen"):
         kills += 1
         assert kills < 100
     assert kills > 2 and go(Blur(), source, work) == expected
