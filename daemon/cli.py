@@ -92,7 +92,11 @@ def _darkroom(
     ctx: typer.Context,
     config: Annotated[
         Path | None,
-        typer.Option(envvar="DARKROOM_CONFIG", help=f"configuration; else the first of {', '.join(PLACES)}"),
+        typer.Option(
+            readable=False,  # not asked by typer, which would call it a wrong command
+            envvar="DARKROOM_CONFIG",
+            help=f"configuration; else the first of {', '.join(PLACES)}",
+        ),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_say_version, help="say the version and end")

@@ -89,7 +89,9 @@ class Asked:
         try:
             config = load(self.path)
         except OSError as error:
-            raise ConfigError([f"{self.path}: {error.strerror}; `darkroom init FOLDER` makes one"]) from error
+            denied = isinstance(error, PermissionError)
+            remedy = "let this user read it" if denied else "`darkroom init FOLDER` makes one"
+            raise ConfigError([f"{self.path}: {error.strerror}; {remedy}"]) from error
         os.umask(int(config.umask, 8))
         return config
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -134,6 +135,8 @@ class Lookout:
     def _why_no_outbox(self) -> str:
         outbox = self.folder.outbox
         away = marker.why_offline(outbox, marker.OUTBOX, self.identities[str(outbox)], self.folder.name)
+        if not away and not os.access(outbox, os.W_OK | os.X_OK):  # better now than after hours of work
+            away = f"{outbox}: cannot be written; let this user write to it"
         waiting = self.last is not None and self.last.outbox != ""
         return away or short_of(outbox, 0, self._config.disk.outbox_reserve, waiting=waiting)
 

@@ -42,9 +42,9 @@ def identify(folder: Path, marker: str, remembered: Mapping[str, str]) -> str:
 def adopt(folder: Path, marker: str, *, mountinfo: Path = MOUNTINFO) -> str:
     """Make `folder` and its `marker` where they are missing and return the folder's identity: 32 hexadecimal digits.
 
-    A folder that may only be read is known by its mount instead: "mount nfs4 nas:/films".
+    An inbox that may only be read is known by its mount instead: "mount nfs4 nas:/films".
 
-    Raises Unavailable if the folder cannot be made or read.
+    Raises Unavailable if the folder cannot be made or read, or an outbox not be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +59,7 @@ def adopt(folder: Path, marker: str, *, mountinfo: Path = MOUNTINFO) -> str:
         with opened_folder(folder) as root:
             return _mark(root, marker)
     except OSError as error:
-        if error.errno in READ_ONLY:
+        if error.errno in READ_ONLY and marker == INBOX:
             return _mount_identity(folder, mountinfo)
         raise Unavailable(
             f"{folder / marker}: {error.strerror}; make the folder writable or free some space"

@@ -1,4 +1,5 @@
 import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -178,6 +179,18 @@ def test_a_look_that_gets_no_thread_is_tried_again(
     assert "can't start new thread" in caplog.text
     clock.now += 100
     assert look(lookout, journal) is not None
+
+
+def test_an_outbox_that_may_no_longer_be_written_is_told_before_any_work(
+    lookout: Lookout, journal: Journal, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look(lookout, journal)
+    asked: list[tuple[Path, int]] = []
+    monkeypatch.setattr(os, "access", lambda path, mode: asked.append((path, mode)))  # root may write everywhere
+    clock.now += 60
+    look(lookout, journal)
+    assert lookout.offline() == f"{tmp_path / 'out'}: cannot be written; let this user write to it"
+    assert asked == [(tmp_path / "out", os.W_OK | os.X_OK)]
 
 
 def test_an_outbox_without_space_is_told(tmp_path: Path, journal: Journal, clock: Clock) -> None:

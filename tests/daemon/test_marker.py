@@ -83,6 +83,8 @@ def test_a_read_only_folder_is_known_by_its_mount(tmp_path: Path, monkeypatch: p
     mountinfo.write_text(f"1 0 0:1 / / rw - ext4 /dev/vda rw\n2 1 0:2 / {tmp_path} ro - nfs4 nas:/films ro\n")
     identity = adopt(tmp_path, INBOX, mountinfo=mountinfo)
     assert identity == "mount nfs4 nas:/films"
+    with pytest.raises(Unavailable, match=rf"{OUTBOX}: Read-only file system; make the folder writable"):
+        adopt(tmp_path, OUTBOX, mountinfo=mountinfo)  # nothing could be published there, today or ever
 
     handle = os.open(tmp_path, os.O_RDONLY)
     try:
