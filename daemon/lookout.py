@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from darkroom.daemon import marker
@@ -130,6 +131,11 @@ class Lookout:
             str(path): marker.identify(path, name, self._remembered)
             for path, name in marker.marked(self.folder).items()
         }
+        with suppress(OSError):  # one that is away is told as such
+            if self.folder.inbox.samefile(self.folder.outbox):  # mounted twice; their paths the configuration compares
+                raise Unavailable(
+                    f"{self.folder.inbox}: the same folder as {self.folder.outbox}, its outbox; part them"
+                )
         return Inbox(self.folder, self._config.watch, self.identities[str(self.folder.inbox)])
 
     def _why_no_outbox(self) -> str:

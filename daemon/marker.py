@@ -17,7 +17,7 @@ from darkroom.daemon.config import Folder
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import MOUNTINFO, mount_at, opened, opened_folder, parse_mounts
 from darkroom.daemon.parts import write_durably
-from darkroom.daemon.place import NOT_HERE, discard, move_free
+from darkroom.daemon.place import NOT_HERE, discard, look, move_free
 from darkroom.pipelines.errors import Unavailable
 
 INBOX = ".darkroom-inbox"
@@ -97,6 +97,14 @@ def _mark(root: int, marker: str) -> str:
 
 def _draft(marker: str) -> bytes:
     return f"{marker}.draft".encode()
+
+
+def is_outbox(root: int) -> bool:
+    """Tell whether the folder open as `root` is somebody's outbox; one that may not be entered tells nothing."""
+    try:
+        return look(root, OUTBOX.encode()) is not None
+    except PermissionError:
+        return False
 
 
 def read(root: int, marker: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Signature, printable
+from darkroom.daemon.marker import is_outbox
 from darkroom.daemon.sidecar import PROMPT, owner_of, stem_of
 
 OURS = ".darkroom-"  # begins the names of our own markers and drafts
@@ -99,7 +100,10 @@ class _Walk:
             self._unread(path, error)
             return
         try:
-            self.folder(handle, path, depth)
+            if is_outbox(handle):  # mounted here: what is published in it would come in again, for ever
+                self.found.reasons[path] = "an outbox: results are no sources"
+            else:
+                self.folder(handle, path, depth)
         except OSError as error:
             self._unread(path, error)
         finally:

@@ -193,6 +193,15 @@ def test_an_outbox_that_may_no_longer_be_written_is_told_before_any_work(
     assert asked == [(tmp_path / "out", os.W_OK | os.X_OK)]
 
 
+def test_an_inbox_that_is_its_own_outbox_is_not_watched_whatever_its_paths(tmp_path: Path, journal: Journal) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").symlink_to("in")  # as a folder mounted in two places looks
+    (tmp_path / "in" / "film.mkv").write_bytes(b"film")
+    lookout = lookout_on(tmp_path)
+    look(lookout, journal)
+    assert lookout.offline() == f"{tmp_path / 'in'}: the same folder as its outbox, {tmp_path / 'out'}; part them"
+
+
 def test_an_outbox_without_space_is_told(tmp_path: Path, journal: Journal, clock: Clock) -> None:
     lookout = lookout_on(tmp_path)
     lookout._config = lookout._config.model_copy(

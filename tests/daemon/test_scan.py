@@ -97,6 +97,15 @@ def test_what_is_no_file_is_not_taken(tmp_path: Path) -> None:
     assert found.reasons == {b"fifo.mkv": "not a regular file", b"socket.mkv": "not a regular file"}
 
 
+def test_an_outbox_mounted_in_an_inbox_is_not_looked_into(tmp_path: Path) -> None:
+    put(tmp_path / "results/.darkroom-outbox")
+    put(tmp_path / "results/deep/film.mkv")
+    put(tmp_path / "film.mkv")
+    found = listing(tmp_path)
+    assert set(found.files) == {b"film.mkv"}
+    assert found.reasons == {b"results/": "an outbox: results are no sources"}
+
+
 def test_depth_is_limited_and_said(tmp_path: Path) -> None:
     put(tmp_path / "1/2/a.mkv")
     put(tmp_path / "1/2/3/b.mkv")
