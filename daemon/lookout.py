@@ -133,9 +133,8 @@ class Lookout:
         }
         with suppress(OSError):  # one that is away is told as such
             if self.folder.inbox.samefile(self.folder.outbox):  # mounted twice; their paths the configuration compares
-                raise Unavailable(
-                    f"{self.folder.inbox}: the same folder as {self.folder.outbox}, its outbox; part them"
-                )
+                same = f"the same folder as its outbox, {self.folder.outbox}"
+                raise Unavailable(f"{self.folder.inbox}: {same}; part them")
         return Inbox(self.folder, self._config.watch, self.identities[str(self.folder.inbox)])
 
     def _why_no_outbox(self) -> str:
