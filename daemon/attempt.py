@@ -17,6 +17,8 @@ from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.job import GONE_NS, Job, printable
 from darkroom.daemon.journal import Journal
+from darkroom.daemon.lookout import IDENTITIES
+from darkroom.daemon.marker import OUTBOX, load_identities, why_offline
 from darkroom.daemon.names import fields_of, result_name
 from darkroom.daemon.originals import settle_original
 from darkroom.daemon.outbox import Publication, choose, made_files, publish, recorded
@@ -53,6 +55,16 @@ class Attempt:
     wire: Wire
 
     @property
+    def identities(self) -> Mapping[str, str]:
+        """What inbox and outbox are known by. Raises Unavailable."""
+        return load_identities(self.config.state / IDENTITIES)
+
+    @property
+    def outbox_identity(self) -> str:
+        """What the outbox is known by, "" if that was not noted."""
+        return self.identities.get(str(self.folder.outbox), "")
+
+    @property
     def work(self) -> Path:
         """The job's own folder: parts, staged source, result."""
         return work_folder(self.config.state, self.job.id)
@@ -85,17 +97,18 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
         ended = _developed_and_published(this)
     except Stopped as stop:
         return _stopped(this, str(stop))
-    except Rejected as error:
-        return this.move(State.QUARANTINED, str(error))
     except NameTaken as error:
         return this.move(State.SKIPPED, str(error))
-    except (Unavailable, OSError, MemoryError) as error:
-        if _source_changed(this):
-            return _stopped(this, CHANGED)
+    except (Rejected, Unavailable, OSError, MemoryError) as error:
+        cause = _behind(error, this)
+        if isinstance(cause, Stopped):
+            return _stopped(this, str(cause))
+        if isinstance(cause, Rejected):
+            return this.move(State.QUARANTINED, str(cause))
         detail = "" if isinstance(error, Unavailable) else traceback.format_exc()
-        patient = isinstance(error, Unavailable) and error.patient
-        judge = away if patient else disk_full if is_disk_full(error) else unavailable
-        verdict = judge(journal.job(job.id), _words(error), config.worker, uptime())
+        patient = isinstance(cause, Unavailable) and cause.patient
+        judge = disk_full if is_disk_full(cause) else away if patient else unavailable
+        verdict = judge(journal.job(job.id), _words(cause), config.worker, uptime())
         return this.move(verdict.state, verdict.reason, detail=detail, **verdict.columns)
     except Exception as error:
         if is_device_gone(error):
@@ -124,7 +137,8 @@ def _developed_and_published(this: Attempt) -> Job:
     this.wire.announce("publishing")
     publication = _place(this, result, publication)
     made = json.loads((this.work / MADE).read_text())
-    kept = settle_original(this.job, this.folder, publication, this.journal.batch(this.job), beat=this.wire.beat)
+    batch = this.journal.batch(this.job)
+    kept = settle_original(this.job, this.folder, publication, batch, identities=this.identities, beat=this.wire.beat)
     incomplete = made.get("incomplete", ())
     warnings = [*made.get("warnings", ()), *incomplete, *([kept] if kept else [])]
     write_report(this.folder, publication, make_report(this.journal.job(this.job.id), made, this.wire.stages, warnings))
@@ -152,10 +166,10 @@ def _develop(this: Attempt) -> Path:
     crashes = job.crashes if job.crash_segment == count_parts(this.work) else 0
     pipeline = pipelines.make(job.pipeline, options_for(folder, job.options), site(this.config, this.device, crashes))
     this.wire.stage("reading the source")
-    source = staged(job, folder, this.work, this.wire.beat)
+    source = staged(job, folder, this.work, this.wire.beat, this.identities)
     plan, result = run(pipeline, source, this.work, job.pipeline, this.wire)
     if source == source_path(job, folder):
-        check_unchanged(job, folder)  # read while it was written: the next version has its own job
+        check_unchanged(job, folder, this.identities)  # read while it was written: the next version has its own job
     made = pipeline.report(plan)
     if isinstance(pipeline, Reviews):
         made |= pipeline.review(plan, Parts(result.parent, plan).all())
@@ -177,6 +191,7 @@ def _name(this: Attempt, result: Path, before: Publication | None) -> Publicatio
         conflict=folder.conflict,
         first=this.job.take + 1,  # so that the jobs of one file neither replace nor skip each other
         before=before,
+        identity=this.outbox_identity,
         beat=this.wire.beat,
     )
 
@@ -191,6 +206,7 @@ def _place(this: Attempt, result: Path, publication: Publication) -> Publication
                 publication,
                 job=this.job.id,
                 conflict=this.folder.conflict,
+                identity=this.outbox_identity,
                 beat=this.wire.beat,
             )
             return publication
@@ -214,15 +230,23 @@ def _result_in(work: Path) -> Path:
     return next(iter(work.glob("*/result.*")), work / "result")
 
 
-def _source_changed(this: Attempt) -> bool:
-    """Tell whether the file is gone or another: then that is why it could not be read."""
-    try:
-        check_unchanged(this.job, this.folder)
-    except Stopped:
-        return this.journal.job(this.job.id).state is State.RUNNING
-    except OSError:
-        return False  # the inbox itself is away
-    return False
+def _behind(error: Exception, this: Attempt) -> Exception:
+    """Return what lies behind `error`: the source is gone or another, inbox or outbox is away; else `error` itself.
+
+    A file that a share did not give whole looks damaged: nothing is said of it before the share is asked.
+    """
+    if this.journal.job(this.job.id).state is State.RUNNING:
+        try:
+            check_unchanged(this.job, this.folder, this.identities)
+        except (Stopped, Unavailable) as cause:
+            return cause
+        except OSError as trouble:
+            return trouble if isinstance(error, Rejected) else error
+    identity = this.outbox_identity
+    if isinstance(error, Rejected) or not identity:
+        return error
+    why = why_offline(this.folder.outbox, OUTBOX, identity, this.folder.name)
+    return Unavailable(why, patient=True) if why else error
 
 
 def _stopped(this: Attempt, wish: str) -> Job:

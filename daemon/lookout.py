@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from darkroom.daemon import marker
 from darkroom.daemon.clock import unix_now
@@ -31,7 +32,7 @@ class Look:
     """What one look at a folder found: its inbox, and whether its outbox can be published to."""
 
     sighting: Sighting
-    outbox: str  # why nothing can be published, "" if it can
+    outbox: str  # why nothing can be published, or no original moved, "" if it can
     at: float = field(default_factory=unix_now)  # Unix seconds of its end
 
 
@@ -92,7 +93,7 @@ class Lookout:
 
     def settled(self) -> bool:
         """Tell whether the newest look found nothing that is still to settle; one that hangs finds nothing more."""
-        if self._hangs():
+        if self.hangs():
             return True
         if self._thread is not None or self._due <= self._began or self.last is None:
             return False
@@ -100,15 +101,20 @@ class Lookout:
 
     def offline(self) -> str:
         """Say why the folder cannot be used, "" if it can."""
-        if self._hangs():
+        if self.hangs():
             since = show_seconds(time.monotonic() - self._began)
-            return f"{self.folder.inbox}: has not answered for {since}; is its file server up?"
+            where = " or ".join(str(path) for path in marker.marked(self.folder))
+            return f"{where}: has not answered for {since}; is its file server up?"
         if self.last is None:
             return NOT_LOOKED
         return self.last.sighting.offline or self.last.outbox
 
-    def _hangs(self) -> bool:
-        return self._thread is not None and time.monotonic() - self._began > HANGS_AFTER_S
+    def hangs(self, still_s: float = math.inf) -> bool:
+        """Tell whether a file server must have stopped to answer: the look under way takes so long.
+
+        still_s:  of somebody else who works with the folder: for how long he has not moved either
+        """
+        return self._thread is not None and min(time.monotonic() - self._began, still_s) > HANGS_AFTER_S
 
     def _look(self, known: Mapping[bytes, Known]) -> None:
         try:
@@ -138,12 +144,17 @@ class Lookout:
         return Inbox(self.folder, self._config.watch, self.identities[str(self.folder.inbox)])
 
     def _why_no_outbox(self) -> str:
-        outbox = self.folder.outbox
-        away = marker.why_offline(outbox, marker.OUTBOX, self.identities[str(outbox)], self.folder.name)
-        if not away and not os.access(outbox, os.W_OK | os.X_OK):  # better now than after hours of work
-            away = f"{outbox}: cannot be written; let this user write to it"
+        for path, name in marker.marked(self.folder).items():
+            if name == marker.OUTBOX and (why := self._why_not_written(path)):
+                return why
         waiting = self.last is not None and self.last.outbox != ""
-        return away or short_of(outbox, 0, self._config.disk.outbox_reserve, waiting=waiting)
+        return short_of(self.folder.outbox, 0, self._config.disk.outbox_reserve, waiting=waiting)
+
+    def _why_not_written(self, path: Path) -> str:
+        if away := marker.why_offline(path, marker.OUTBOX, self.identities[str(path)], self.folder.name):
+            return away
+        writable = os.access(path, os.W_OK | os.X_OK)  # better now than after hours of work
+        return "" if writable else f"{path}: cannot be written; let this user write to it"
 
 
 def _nothing_seen(why: str) -> Sighting:

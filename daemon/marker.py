@@ -146,6 +146,17 @@ def mismatch(root: int, folder: Path, marker: str, identity: str, name: str, *, 
     )
 
 
+def why_away(root: int, folder: Path, marker: str, identities: Mapping[str, str], name: str) -> str:
+    """Return why `folder`, open as `root`, is not the one remembered in `identities`; '' if it is. Raises OSError.
+
+    Of one that is not remembered any marker will do.
+    """
+    identity = identities.get(str(folder), "")
+    if not identity and look(root, marker.encode()):
+        return ""
+    return mismatch(root, folder, marker, identity, name)
+
+
 def unreachable(folder: Path, error: OSError) -> str:
     """Say in one line that `folder` cannot be read: gone, its server dead, not allowed."""
     return f"{folder}: {error.strerror or error}: is it there, mounted and readable? it is looked at again"

@@ -17,7 +17,7 @@ from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import Stat, fresh_stat, opened, opened_folder
 from darkroom.daemon.ignore import Rules
 from darkroom.daemon.job import Job, printable
-from darkroom.daemon.marker import INBOX, OUTBOX
+from darkroom.daemon.marker import INBOX, OUTBOX, why_away
 from darkroom.daemon.names import numbered
 from darkroom.daemon.outbox import Publication, is_published, recorded
 from darkroom.daemon.place import (
@@ -47,7 +47,13 @@ class _Changed(Exception):
 
 
 def settle_original(
-    job: Job, folder: Folder, publication: Publication, batch: Sequence[Job] = (), *, beat: Beat
+    job: Job,
+    folder: Folder,
+    publication: Publication,
+    batch: Sequence[Job] = (),
+    *,
+    identities: Mapping[str, str] = {},
+    beat: Beat,
 ) -> str:
     """Do with the source of `job` what `folder.originals` says and return "", or why it was kept after all.
 
@@ -55,6 +61,7 @@ def settle_original(
     A sidecar goes the same way, unless another source has it too. A file added by its absolute path is always kept.
 
     batch: all jobs of this version of the source; the last of them that is published settles it
+    identities: what the inbox and the originals folder are known by (`marker.load_identities`)
     """
     if folder.originals == "keep" or job.path.startswith(b"/"):
         return ""
@@ -64,7 +71,7 @@ def settle_original(
         if others := [other for other in batch if other.id != job.id and not _has_ended_well(other, folder)]:
             return f"{job.name}: original kept: {_waiting_for(others)}"
         with opened_folder(folder.inbox) as inbox:
-            return _settle(job, folder, inbox, beat)
+            return _settle(job, folder, inbox, identities, beat)
     except (OSError, Unavailable) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         return f"{job.name}: original kept: {reason}; {folder.originals} it by hand"
@@ -88,9 +95,9 @@ def _waiting_for(jobs: Sequence[Job]) -> str:
     return f"it waits for job{'s' if len(jobs) > 1 else ''} {named}{rest} of the same file"
 
 
-def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
-    if look(root, INBOX.encode()) is None:
-        return f"{job.name}: original kept: the inbox is offline; {folder.originals} it by hand"
+def _settle(job: Job, folder: Folder, root: int, identities: Mapping[str, str], beat: Beat) -> str:
+    if away := why_away(root, folder.inbox, INBOX, identities, folder.name):
+        return f"{job.name}: original kept: the inbox is offline: {away}; {folder.originals} it by hand"
     parents, name = split(job.path)
     with folder_below(root, parents) as place_of_source:
         beside = names_of(name, pipelines.KINDS[folder.pipeline]) if job.sidecar else []
@@ -109,7 +116,7 @@ def _settle(job: Job, folder: Folder, root: int, beat: Beat) -> str:
             else:
                 # The sidecar first: after a crash in between the source is still there to say what is left to do.
                 moving = {each: seen[each] for each in (*sidecars, name) if each in seen}
-                _move(place_of_source, moving, folder, job, beat)
+                _move(place_of_source, moving, folder, job, identities, beat)
         except _Changed:
             return f"{job.name}: original kept: a new version of it came at the last moment"
         os.fsync(place_of_source)
@@ -150,7 +157,14 @@ def _state(folder: int, name: bytes) -> Stat | None:
         return None
 
 
-def _move(source: int, files: Mapping[bytes, os.stat_result], folder: Folder, job: Job, beat: Beat) -> None:
+def _move(
+    source: int,
+    files: Mapping[bytes, os.stat_result],
+    folder: Folder,
+    job: Job,
+    identities: Mapping[str, str],
+    beat: Beat,
+) -> None:
     """Move `files` in their order to the originals folder, below the same folders as in the inbox.
 
     Raises _Changed at one that is not as it was.
@@ -158,8 +172,8 @@ def _move(source: int, files: Mapping[bytes, os.stat_result], folder: Folder, jo
     parents, _ = split(job.path)
     target = _originals_folder(folder)
     with opened_folder(target) as root:
-        if look(root, OUTBOX.encode()) is None:
-            raise Unavailable(f"{target}: its {OUTBOX} is missing; is the disk or share mounted?")
+        if away := why_away(root, target, OUTBOX, identities, folder.name):
+            raise Unavailable(away)
         for old, seen in files.items():
             if look(source, old) is not None:  # else another job of the same file was faster
                 _move_one(source, old, seen, root, parents, draft=f"JOB-{job.id}.original", beat=beat)

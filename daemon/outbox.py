@@ -18,7 +18,7 @@ from typing import Literal
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Job, printable
-from darkroom.daemon.marker import OUTBOX
+from darkroom.daemon.marker import BY_MOUNT, OUTBOX, read
 from darkroom.daemon.names import numbered
 from darkroom.daemon.place import (
     Beat,
@@ -83,6 +83,7 @@ def choose(
     conflict: Conflict,
     first: int = 1,
     before: Publication | None = None,
+    identity: str = "",
     beat: Beat,
 ) -> Publication:
     """Return the name that `result` is to have, `stem` or near it, with its size and SHA-256; of each of its files.
@@ -90,13 +91,15 @@ def choose(
     stem:    path below the outbox without suffix, cleaned (`names.result_name`)
     first:   the number that `stem` gets at the least; 1 for none
     before:  what an earlier attempt recorded; its names are kept if it was for this very result, which may be there
+    identity: that the outbox is known by; without one any marker will do
     Raises NameTaken if a name is taken and `conflict` is skip, Unavailable if outbox or result is not there.
     """
     files = made_files(result)
     measured = [_measure(file, beat) for file in files]
     if before and [(file.size_bytes, file.sha256) for file in before.files] == measured:
         return before
-    names = free_names(outbox, stem, [file.suffix.encode() for file in files], conflict=conflict, first=first)
+    suffixes = [file.suffix.encode() for file in files]
+    names = free_names(outbox, stem, suffixes, conflict=conflict, first=first, identity=identity)
     known_by, *others = (
         Publication(name=name, size_bytes=size, sha256=sha256)
         for name, (size, sha256) in zip(names, measured, strict=True)
@@ -105,7 +108,7 @@ def choose(
 
 
 def free_names(
-    outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict: Conflict, first: int = 1
+    outbox: Path, stem: bytes, suffixes: Sequence[bytes], *, conflict: Conflict, first: int = 1, identity: str = ""
 ) -> list[bytes]:
     """Return `stem` with each of `suffixes`, or `stem (2)` and so on if one is taken and `conflict` is number.
 
@@ -120,7 +123,7 @@ def free_names(
         return [within_limits + suffix for suffix in suffixes]
 
     with unavailable(outbox), opened_folder(outbox) as root:
-        _check_online(root, outbox)
+        _check_online(root, outbox, identity)
         try:
             with folder_below(root, parents) as folder:
                 names = _free(folder, named, first, conflict)
@@ -129,7 +132,16 @@ def free_names(
     return [b"/".join([*parents, name]) for name in names]
 
 
-def publish(result: Path, outbox: Path, publication: Publication, *, job: int, conflict: Conflict, beat: Beat) -> Path:
+def publish(
+    result: Path,
+    outbox: Path,
+    publication: Publication,
+    *,
+    job: int,
+    conflict: Conflict,
+    identity: str = "",
+    beat: Beat,
+) -> Path:
     """Bring `result` to its recorded name in the outbox, durably, and return its path there.
 
     A file that is there already with the recorded size and hash is taken for the published one, so this may
@@ -142,7 +154,7 @@ def publish(result: Path, outbox: Path, publication: Publication, *, job: int, c
     if a copy is not what was recorded.
     """
     with unavailable(outbox), opened_folder(outbox) as root, ExitStack() as sources:
-        _check_online(root, outbox)
+        _check_online(root, outbox, identity)
         drafts = []
         for number, file in enumerate(publication.files):
             draft = f"JOB-{job}.{number or ''}part"
@@ -217,10 +229,14 @@ def _withdraw(root: int, publication: Publication, beat: Beat) -> None:
                 reach(CrashPoint.PLACE_WITHDRAWN)
 
 
-def _check_online(root: int, outbox: Path) -> None:
-    # Through the open folder: what is written afterwards cannot land below a mount point.
+def _check_online(root: int, outbox: Path, identity: str) -> None:
+    # Through the open folder: what is written afterwards lands neither below a mount point nor on another share.
+    if identity.startswith(BY_MOUNT):
+        return  # it could not be written to when it was adopted; if that is still so the writing will tell
     if look(root, OUTBOX.encode()) is None:
         raise Unavailable(f"{outbox}: outbox offline, its {OUTBOX} is missing; is the disk or share mounted?")
+    if identity and read(root, OUTBOX) != identity:
+        raise Unavailable(f"{outbox}: outbox offline, its {OUTBOX} is another folder's; is the right share mounted?")
 
 
 def _free(folder: int, named: Callable[[int], list[bytes]], first: int, conflict: Conflict) -> list[bytes]:

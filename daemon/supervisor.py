@@ -121,9 +121,9 @@ class Supervisor:
             raise
         for job in outdated:
             self._ask(job, "replace")
-        if lookout.inbox is not None and lookout.inbox.mode == "poll":
-            self._watcher.remove(lookout.folder.inbox)
-        elif not look.sighting.offline:
+        if look.sighting.offline or (lookout.inbox is not None and lookout.inbox.mode == "poll"):
+            self._watcher.remove(lookout.folder.inbox)  # one that is away has taken its watches along
+        else:
             self._watcher.add(lookout.folder.inbox, folders=look.sighting.folders)
         self._notes = self._watcher.problems()
         if not lookout.identities.items() <= self._identities.items():
@@ -131,14 +131,14 @@ class Supervisor:
             self._identities |= lookout.identities
 
     def _gate(self, lookout: Lookout, holds: Mapping[str, str]) -> None:
-        folder, before = lookout.folder, self._closed.get(lookout.folder.name, "")
-        why = why_closed(
-            self._config, folder, lookout.offline(), holds, datetime.now(), was_closed=before not in ("", NOT_LOOKED)
-        )
+        folder, before, offline = lookout.folder, self._closed.get(lookout.folder.name, ""), lookout.offline()
+        was_closed = before not in ("", NOT_LOOKED)
+        why = why_closed(self._config, folder, offline, holds, datetime.now(), was_closed=was_closed)
         if _but_for_numbers(why) != _but_for_numbers(before):
             log.info("%s: %s", folder.name, f"no job starts: {why}" if why else "jobs may start")
             for crew in self._crew:
-                if why and crew.job is not None and crew.job.folder == folder.name:
+                # A share that went takes nothing from a job whose source is staged, until it has a result to publish.
+                if why and why != offline and crew.job is not None and crew.job.folder == folder.name:
                     crew.ask(DRAIN)
         self._closed[folder.name] = why
 
@@ -146,9 +146,12 @@ class Supervisor:
         for crew in self._crew:
             if any("ended" in message for message in crew.hear()):
                 self._finish(crew)
-            if why := self._why_end(crew):
+            if crew.ended_for == "" and (why := self._why_end(crew)):  # once: one that hangs in the kernel goes later
                 log.error("%s%s: ending it", f"job={crew.job.id} " if crew.job else "", why)
+                hangs = self._hangs(crew)
                 crew.end(why)
+                if hangs:
+                    self._put_back(crew, why)
             if not self._config.worker.preload:
                 crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
@@ -158,6 +161,8 @@ class Supervisor:
     def _why_end(self, crew: Crew) -> str:
         """Say why the worker cannot go on as it does, "" if it can."""
         still_s, limits = time.monotonic() - crew.moved, self._config.worker
+        if self._hangs(crew):
+            return f"the worker has not moved for {show_seconds(still_s)}, and nor has the file server of its folder"
         if crew.job is not None and still_s > limits.step_limit:
             return f"the worker has not moved for {show_seconds(still_s)}"
         if (taken := crew.memory_bytes) > self._memory:
@@ -165,6 +170,18 @@ class Supervisor:
                 f"the worker took {show_bytes(taken)} of memory, more than worker.memory ({show_bytes(self._memory)})"
             )
         return ""
+
+    def _hangs(self, crew: Crew) -> bool:
+        """Tell whether the worker waits for a file server: the device is not to wait with it."""
+        lookout = self._lookouts.get(crew.job.folder) if crew.job is not None else None
+        return lookout is not None and lookout.hangs(still_s=time.monotonic() - crew.moved)
+
+    def _put_back(self, crew: Crew, why: str) -> None:
+        """Queue the job of a worker that was ended for no fault of job or device, unless it was to end anyway."""
+        assert crew.job is not None, "only a job's folder can hang"
+        job = self._journal.job(crew.job.id)
+        if job.state in BUSY and job.ask not in ASKED:
+            self._journal.move(job.id, State.QUEUED, f"{why}; goes on when that answers", now=unix_now())
 
     def _finish(self, crew: Crew) -> None:
         job = crew.job

@@ -261,7 +261,7 @@ def test_a_file_added_by_its_absolute_path_is_kept(deleting: Place) -> None:
 def test_an_originals_folder_that_is_not_mounted_gets_nothing_and_the_original_stays(moving: Place) -> None:
     job = moving.drop()
     (moving.originals / ".darkroom-outbox").unlink()
-    assert "is missing; is the disk or share mounted?" in moving.settle(job)
+    assert "is missing: is the share mounted?" in moving.settle(job)
     assert moving.film.exists()
     assert list(moving.originals.iterdir()) == []
 

@@ -12,7 +12,7 @@ from darkroom.daemon.journal import Journal
 from darkroom.daemon.marker import INBOX, adopt
 from darkroom.daemon.parts import DRAFT
 from darkroom.daemon.stage import CHANGED, CHUNK, check_unchanged, source_path, staged
-from darkroom.pipelines.errors import Stopped
+from darkroom.pipelines.errors import Stopped, Unavailable
 
 FILM = bytes(range(256)) * 100
 
@@ -96,7 +96,7 @@ def test_a_file_is_not_gone_because_its_share_is_not_mounted(tmp_path: Path, nam
     film.inbox.rename(tmp_path / "unmounted")
     if empty:
         film.inbox.mkdir()
-    with pytest.raises(OSError, match="is the share mounted"):
+    with pytest.raises(Unavailable, match="mounted"):
         film.check()
 
 
@@ -217,7 +217,7 @@ def test_a_file_swapped_for_a_link_before_it_is_opened_is_not_copied(
     film = Film(tmp_path, stage="always")
     (tmp_path / "secret").write_bytes(FILM[::-1])
 
-    def swap(_job: Job, _folder: Folder) -> None:
+    def swap(_job: Job, _folder: Folder, _identities: object) -> None:
         film.path.unlink(missing_ok=True)
         film.path.symlink_to(tmp_path / "secret")
 
