@@ -16,7 +16,7 @@ from rich.live import Live as Screen
 from darkroom import __version__
 from darkroom.daemon import models, setup, view, wishes
 from darkroom.daemon.backup import open_or_recover
-from darkroom.daemon.clock import unix_now
+from darkroom.daemon.clock import this_boot, unix_now
 from darkroom.daemon.config import Config
 from darkroom.daemon.ending import (
     EPILOG,
@@ -305,7 +305,8 @@ def _prune(
     config = ctx.obj.load()
     set_up(config.log)
     with _journal(config) as journal:
-        console().print(view.removals_view(prune(config, journal, unix_now(), dry_run), dry_run=dry_run))
+        removals = prune(config, journal, unix_now(), dry_run, boot=this_boot())
+        console().print(view.removals_view(removals, dry_run=dry_run))
 
 
 # -- what the commands share ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The clocks: wall time for people, boot time for decisions."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -17,3 +18,16 @@ def uptime() -> float:
 def boot_id() -> str:
     """Return what tells this boot of the machine from every other."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """A boot of the machine, and when it was by the wall clock: that moves only if somebody sets the clock."""
+
+    id: str
+    at: float  # Unix seconds
+
+
+def this_boot() -> Boot:
+    """Return the boot of the machine, dated by the wall clock as it is now."""
+    return Boot(id=boot_id(), at=unix_now() - uptime())

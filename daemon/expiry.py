@@ -53,14 +53,19 @@ def choose_expired(
     """
     aged = [entry for entry in entries if limit.age is not None and now - entry.since > limit.age]
     expired = [entry for entry in aged if os.fspath(entry.path) in previous]
-    warning = ""
-    if len(aged) > max(1, int(len(entries) * max_fraction)):
-        warning = f"{len(aged)} of {len(entries)} entries are too old, more than max_fraction; is the clock right?"
+    if warning := too_many(len(aged), len(entries), max_fraction):
         expired = []
     rest = sorted(set(entries) - set(expired), key=lambda entry: entry.since)
     removals = [removal(entry, f"older than {show_seconds(limit.age or 0)}") for entry in expired]
     removals += [removal(entry, f"the oldest beyond {show_bytes(limit.size or 0)}") for entry in _beyond(rest, limit)]
     return Choice(removals=tuple(removals), aged=frozenset(os.fspath(entry.path) for entry in aged), warning=warning)
+
+
+def too_many(aged: int, entries: int, max_fraction: float) -> str:
+    """Say that more of the `entries` are too old than may go at once, "" if not; one always may."""
+    if aged <= max(1, int(entries * max_fraction)):
+        return ""
+    return f"{aged} of {entries} entries are too old, more than max_fraction; is the clock right?"
 
 
 def removal(entry: Entry, why: str) -> Removal:

@@ -14,7 +14,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 
 from darkroom.daemon.backup import back_up
-from darkroom.daemon.clock import unix_now, uptime
+from darkroom.daemon.clock import this_boot, unix_now, uptime
 from darkroom.daemon.config import Config
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.retention import prune
@@ -72,7 +72,7 @@ def run_daily(config: Config) -> None:
     try:
         with Journal(config.state / FILE) as journal:
             back_up(journal, config.state, config.backups, datetime.now().date())
-            removals = prune(config, journal, unix_now(), dry_run=False)
+            removals = prune(config, journal, unix_now(), boot=this_boot())
     except (Unavailable, OSError) as error:
         log.error("daily run: %s; it is tried again tomorrow", error)
         return

@@ -10,13 +10,14 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 
+from darkroom.daemon.clock import Boot
 from darkroom.daemon.config import Config, Folder, Limit
 from darkroom.daemon.crash_points import CrashPoint, reach
-from darkroom.daemon.expiry import Choice, Entry, Removal, choose_expired, removal
+from darkroom.daemon.expiry import Choice, Entry, Removal, choose_expired, removal, too_many
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import Journal
@@ -31,22 +32,30 @@ from darkroom.daemon.states import ENDS, LIVE, State
 log = logging.getLogger(__name__)
 
 MEMORY = "retention.json"  # below the state folder: what the run before found too old
+JUMP_S = 3600.0  # by so much the date of the boot moves only if the clock is set
 GRACE_S = 86_400  # for what no job claims: the journal may have been restored from yesterday's copy
 STRAY = re.compile(r"JOB-(\d+)\..+")
 UNWANTED = (State.FAILED, State.QUARANTINED, State.CANCELLED)
 
 
-def prune(config: Config, journal: Journal, now: float, dry_run: bool = False) -> list[Removal]:
+def prune(
+    config: Config, journal: Journal, now: float, dry_run: bool = False, *, boot: Boot | None = None
+) -> list[Removal]:
     """Remove what the retention rules let go and return it; with `dry_run` only say what would go now.
 
-    now: Unix seconds. What cannot be removed stays, is told in the log and comes up again in the next run.
+    now:  Unix seconds;  boot: if it is another by date than in the last run, what that found too old is not believed
+
+    What cannot be removed stays, is told in the log and comes up again in the next run.
     Folders that become empty stay. Raises Unavailable if the journal cannot be used.
     """
     states = {job.id: job.state for job in journal.jobs()}
-    previous = _recall(config.state / MEMORY)
+    previous = _recall(config.state / MEMORY, boot)
     choices = list(_choices(config, journal, now, previous))
     old_rows = {f"job {job.id}": job for job in _rows_past_use(config, journal, now)}
     rows = [(key, job) for key, job in old_rows.items() if key in previous]
+    if warning := too_many(len(old_rows), len(states), config.retention.max_fraction):
+        log.warning("jobs: %s none is forgotten", warning)
+        rows = []
     removals = [
         *chain.from_iterable(choice.removals for choice in choices),
         *_unclaimed(config.state, states, now),
@@ -56,7 +65,8 @@ def prune(config: Config, journal: Journal, now: float, dry_run: bool = False) -
         removals = [going for going in removals if _remove(going, journal)]
         journal.forget(job.id for _, job in rows)
         aged = set(old_rows).union(*(choice.aged for choice in choices))
-        write_durably(config.state / MEMORY, json.dumps(sorted(aged)).encode())
+        memory = {"aged": sorted(aged), **(asdict(boot) if boot else {})}
+        write_durably(config.state / MEMORY, json.dumps(memory).encode())
     forgotten = "ended long ago and its source is gone"
     return removals + [Removal(path=Path(f"{key}: {job.name}"), size_bytes=0, why=forgotten) for key, job in rows]
 
@@ -264,8 +274,14 @@ def _remove_work(folder: Path, journal: Journal) -> bool:
     return not folder.exists()
 
 
-def _recall(memory: Path) -> set[str]:
+def _recall(memory: Path, boot: Boot | None) -> set[str]:
+    """Return what the last run found too old; nothing if the clock was set since, for one of the two was wrong."""
     try:
-        return set(json.loads(memory.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(memory.read_bytes())
+        jump_s = boot.at - found["at"] if boot and found.get("id") == boot.id else 0.0
+        if abs(jump_s) > JUMP_S:
+            log.warning("the clock was set by %+.0f s since the last run: nothing is removed by age", jump_s)
+            return set()
+        return set(found["aged"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return set()  # then nothing goes by age this time

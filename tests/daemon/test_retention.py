@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from darkroom.daemon import marker
+from darkroom.daemon.clock import Boot
 from darkroom.daemon.config import Config, Folder, Limit, Retention
 from darkroom.daemon.job import Job, NewJob, Signature
 from darkroom.daemon.journal import Journal
@@ -201,6 +202,34 @@ def test_old_rows_go_only_if_their_source_is_gone(tmp_path: Path) -> None:
     assert [job.name for job in here.journal.jobs()] == ["there.avi", "waiting.avi"]
 
 
+def test_a_clock_that_is_set_between_two_runs_lets_nothing_go_by_age(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One file is always too few for a share of it to be too much; so it is the date of the boot that tells."""
+    here = Rooms(tmp_path, originals=MONTH, jobs=MONTH)
+    film = write(here.originals / "film.avi")
+    here.done("gone.avi")
+    for wrong_s in (0.0, 20 * 365 * DAY, 20 * 365 * DAY + 7200, 0.0):
+        boot = Boot(id="one", at=SOON + wrong_s)
+        assert prune(here.config, here.journal, LATER + wrong_s, boot=boot) == []
+    assert film.exists() and len(here.journal.jobs()) == 1
+    assert sum("the clock was set by" in line for line in caplog.messages) == 3
+    boot = Boot(id="another", at=LATER)
+    assert [removal.path.name for removal in prune(here.config, here.journal, LATER + DAY, boot=boot)] == [
+        "film.avi",
+        "job 1: gone.avi",
+    ]
+
+
+def test_not_all_rows_are_forgotten_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    here = Rooms(tmp_path, jobs=MONTH, max_fraction=0.25)
+    for number in range(8):
+        here.done(f"{number}.avi")
+        (here.outbox / f"{number}.avi").unlink()
+    assert here.prune(LATER, runs=3) == []
+    assert len(here.journal.jobs()) == 8 and "jobs: 8 of 8 entries are too old" in caplog.text
+
+
 def test_no_row_goes_while_the_inbox_is_not_there(tmp_path: Path) -> None:
     here = Rooms(tmp_path, jobs=MONTH)
     here.done("gone.avi")
@@ -229,7 +258,7 @@ def test_a_dry_run_says_what_would_go_and_changes_nothing(tmp_path: Path) -> Non
     assert (here.state / "retention.json").read_bytes() == memory
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[1, {}]", b"5"])
+@pytest.mark.parametrize("damage", [b"", b"{", b"[1, {}]", b"5", b"{}", b'{"aged": [[]]}'])
 def test_a_damaged_memory_only_delays(tmp_path: Path, damage: bytes) -> None:
     here = Rooms(tmp_path, originals=MONTH)
     write(here.originals / "film.avi")
