@@ -117,9 +117,23 @@ class Disk:
         _run("rm", "-rf", self._ballast)
         self.sync()  # ext4 gives blocks back with its next commit
 
-    def remount(self, options: str) -> None:
-        """Mount it anew with `options` while it is in use."""
-        _run("mount", "-o", f"remount,{options}", self.path)
+    def allow(self, *, writing: bool) -> None:
+        """Let it be written to, or only be read, from now on."""
+        _run("mount", "-o", "remount,rw" if writing else "remount,ro", self.path)
+
+    def use_up_quota(self) -> None:
+        """Let it (of btrfs) hold no more than it holds."""
+        _run("btrfs", "quota", "enable", self.path)
+        _run("btrfs", "qgroup", "limit", "1", "0/5", self.path)  # 5 is the number of its root
+
+    def end_quota(self) -> None:
+        """Let it hold as much as there is room for."""
+        _run("btrfs", "quota", "disable", self.path)
+
+    def revive(self) -> None:
+        """Mount it anew after it died, though somebody may still hold what he had open there."""
+        _run("umount", "--lazy", self.path)
+        self.attach()
 
 
 @contextmanager
