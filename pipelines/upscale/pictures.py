@@ -44,16 +44,16 @@ class Enlarge(Protocol):
         """Need less memory the next time; False if that cannot be."""
 
 
-def source_planes(facts: VideoFacts, frames: range) -> Iterator[Planes]:
-    """Yield the planes of each of `frames`, and say at the end if some could not be decoded."""
-    repeated = 0
-    for picture in read(facts, frames.start, frames.stop):
-        repeated += picture.repeated
+def source_planes(facts: VideoFacts, frames: range, damaged: list[int]) -> Iterator[Planes]:
+    """Yield the planes of each of `frames`; those that could not be decoded are added to `damaged`, and logged."""
+    for frame, picture in zip(frames, read(facts, frames.start, frames.stop), strict=True):
+        if picture.repeated:
+            damaged.append(frame)
         yield picture.planes
-    if repeated:
+    if damaged:
         log.warning(
             "%s: %d of frames %d to %d cannot be decoded; the picture before is shown instead",
-            *(facts.source.name, repeated, frames.start, frames.stop - 1),
+            *(facts.source.name, len(damaged), frames.start, frames.stop - 1),
         )
 
 

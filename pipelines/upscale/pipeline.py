@@ -34,6 +34,7 @@ from darkroom.pipelines.upscale.plan import (
     settled,
     wanted_cuts,
 )
+from darkroom.pipelines.video.damage import damage_of, note_damage
 from darkroom.pipelines.video.encode import PartWriter
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.join import join
@@ -115,6 +116,14 @@ class Upscale:
             "warnings": list(plan.warnings),
         }
 
+    def review(self, plan: UpscalePlan, parts: Sequence[Path]) -> dict[str, Any]:
+        """Say how many frames of the source could not be decoded."""
+        damaged = [frame for part in parts for frame in damage_of(part)]
+        if not damaged:
+            return {}
+        what = f"{len(damaged)} of {plan.facts.frames} frames could not be decoded (first frame {damaged[0]})"
+        return {"incomplete": [f"{what}: the picture before is shown instead"]}
+
     def _ran(self, plan: UpscalePlan) -> str:
         """Say how the model was kept within the device's memory."""
         assert plan.flash is not None
@@ -157,8 +166,9 @@ def write_part(plan: UpscalePlan, enlarge: Enlarge, segment: Segment, out: Path,
     when this returns or raises, both threads have ended.
     """
     done, waiting = segment.start, max(ENLARGED_AHEAD, 2 * enlarge.at_once)
+    damaged: list[int] = []
     with (
-        closing(ahead(source_planes(plan.facts, enlarge.reads(segment)), DECODED_AHEAD)) as pictures,
+        closing(ahead(source_planes(plan.facts, enlarge.reads(segment), damaged), DECODED_AHEAD)) as pictures,
         closing(ahead(enlarge(segment, pictures, out.parent), waiting)) as results,
         PartWriter(out, plan.facts, plan.encoder, segment.start) as writer,
     ):
@@ -167,3 +177,4 @@ def write_part(plan: UpscalePlan, enlarge: Enlarge, segment: Segment, out: Path,
                 writer.write(planes)
                 done += 1
             tick(done)
+    note_damage(out, [frame for frame in damaged if segment.start <= frame < segment.stop])

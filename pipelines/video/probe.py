@@ -109,9 +109,8 @@ def _main_video(source: Path, container: InputContainer) -> VideoStream:
 
 
 def _check_size(source: Path, width: int, height: int) -> None:
-    if 0 in (width, height):
-        return  # told by the first picture only
-    if min(width, height) < SMALLEST or max(width, height) > LARGEST or width * height > MOST_PIXELS:
+    told = width and height  # else by the first picture only
+    if told and (min(width, height) < SMALLEST or max(width, height) > LARGEST or width * height > MOST_PIXELS):
         raise Rejected(
             f"{spoken(source)}: {width}x{height} pixels; from {SMALLEST} to {LARGEST} a side are supported,"
             f" and {MOST_PIXELS // 1_000_000} million in all; scale it first"
@@ -219,12 +218,9 @@ def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> 
             " split the file there or remux it first"
         )
     times, own = display_times(track.pts, track.dts, step)
-    longest = min(MOST_TICKS, int(LONGEST_PAUSE_S / time_base))
-    if (frame := find_pause(times, longest)) is not None:
-        raise Rejected(
-            f"{spoken(source)}: frame {frame} stands for {float((times[frame + 1] - times[frame]) * time_base):.0f} s;"
-            " its clock is damaged: remux it first"
-        )
+    if (frame := find_pause(times, min(MOST_TICKS, int(LONGEST_PAUSE_S / time_base)))) is not None:
+        pause_s = float((times[frame + 1] - times[frame]) * time_base)
+        raise Rejected(f"{spoken(source)}: frame {frame} stands for {pause_s:.0f} s; its clock is damaged: remux it")
     return times, own
 
 
@@ -244,8 +240,8 @@ def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
 
 def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
     last = track.pts.index(times[-1]) if times[-1] in track.pts else -1
-    said = track.durations[last]
-    return said if 0 < said <= MOST_TICKS else min(usual_step(times, step), MOST_TICKS)
+    known = 0 < track.durations[last] <= MOST_TICKS
+    return track.durations[last] if known else min(usual_step(times, step), MOST_TICKS)
 
 
 def _origin(container: InputContainer, tracks: dict[int, _Track], time_base: Fraction, first: int) -> int:
@@ -295,7 +291,10 @@ def _samples(source: Path, index: int, entries: Sequence[int]) -> list[VideoFram
         stream = _stream(container, index)
         first = next(_pictures(container, stream), None)
         if first is None:
-            raise Rejected(f"{spoken(source)}: no picture of its {stream.codec.canonical_name} video can be decoded")
+            codec = stream.codec.canonical_name
+            raise Rejected(
+                f"{spoken(source)}: no picture of its {codec} video can be decoded; is it whole, or encrypted?"
+            )
         later = [entries[len(entries) * quarter // 4] for quarter in (1, 2, 3)] if len(entries) > 4 else []
         frames = [first]
         for time in later:

@@ -7,6 +7,7 @@ from threading import active_count
 
 import pytest
 import torch
+from clips.shapes import FRAMES, damage, film
 
 from darkroom.pipelines.base import Segment, Site, Tick
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
@@ -83,6 +84,25 @@ def test_a_run_stopped_at_any_tick_and_resumed_gives_the_same_bytes(
         if not (tmp_path / part.name).exists() and int(part.stem) > last // 40:
             shutil.copy(part, tmp_path)
     assert run(plan, tmp_path, silent).read_bytes() == whole.read_bytes()
+
+
+def test_frames_that_cannot_be_decoded_are_told_with_the_result_whoever_made_the_parts(tmp_path: Path) -> None:
+    source = film(tmp_path / "a.mp4", options={"g": "10", "bf": "0"})
+    pipeline = Upscale(Options(model="fast", segment_frames=10, preset="ultrafast"))
+    for broken in (None, 13):
+        if broken is not None:
+            damage(source, broken)
+        plan = pipeline.plan(pipeline.probe(source))
+        parts = [tmp_path / f"{broken}-{segment.index}.mp4" for segment in plan.segments]
+        with pipeline.open(plan) as make:
+            for segment, part in zip(plan.segments, parts, strict=True):
+                make(segment, None, part, silent)
+        pipeline.join(plan, parts, tmp_path / f"{broken}.mp4")
+        told = pipeline.review(plan, parts).get("incomplete", [])
+        if broken is None:
+            assert told == []
+        else:
+            assert len(told) == 1 and f"of {FRAMES} frames could not be decoded (first frame 13)" in told[0]
 
 
 def test_ticks_count_the_frames_of_the_whole_job(plan: UpscalePlan, tmp_path: Path) -> None:
