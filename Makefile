@@ -1,6 +1,8 @@
 # make demo       upscale a short clip and show where the result lies
 # make test       lint, types, import contracts, tests: what .ci/run runs
 # make bench      measure again what bench/README.md says, in about half an hour
+# make fuzz       ten thousand damaged files through the pipelines, in some ten minutes
+# make soak       a daemon under fire for 20 minutes, or for MINUTES=5; docs/soak.md says what it found
 # make            the same as make test
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
 
@@ -9,7 +11,7 @@ PYTHON ?= python3
 PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := test
-.PHONY: test lint format bench demo picture install wheel clean
+.PHONY: test lint format bench fuzz soak demo picture install wheel clean
 
 # Two processes of one thread each: threads of tiny models wait for each other longer than they compute.
 test: lint
@@ -32,6 +34,13 @@ demo: .venv/demo
 bench: .venv/dev
 	-$(PIP) --no-deps -r bench/requirements.txt
 	.venv/bin/python bench/all.py
+
+fuzz: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/python tests/make_fuzz.py
+
+MINUTES ?= 20
+soak: .venv/dev
+	.venv/bin/python bench/soak.py --minutes $(MINUTES)
 
 # The picture at the top of README.md.
 picture: .venv/demo
