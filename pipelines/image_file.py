@@ -26,8 +26,10 @@ def opened_image(path: Path, verdict: str = "damaged or not an image") -> Iterat
         # Pillow's own warnings are of what is checked here, or does not matter.
         with warnings.catch_warnings(action="ignore"), Image.open(path, formats=PICTURES) as image:
             yield image
-    except (DarkroomError, MemoryError):
+    except DarkroomError:
         raise
+    except MemoryError as error:  # asked for at once: what is taken bit by bit ends the worker instead
+        raise Rejected(f"{path.name}: asks for more memory than there is; scale it down or save it anew") from error
     except Image.DecompressionBombError as error:
         raise Rejected(f"{path.name}: too large to be decoded ({_said(path, error)}); scale it down") from error
     except Exception as error:  # of any kind: damaged AVIF is a RuntimeError, damaged TIFF a TypeError or KeyError

@@ -34,10 +34,16 @@ def test_whatever_is_raised_on_the_way_is_the_files_fault_in_one_line(
 
 
 def test_what_the_daemon_knows_how_to_answer_passes_as_it_is(tmp_path: Path) -> None:
-    for error in (Rejected("no"), Unavailable("later"), MemoryError()):
+    for error in (Rejected("no"), Unavailable("later")):
         with pytest.raises(type(error)) as caught, opened_image(scan(tmp_path / "a.png")):
             raise error
         assert caught.value is error
+
+
+def test_a_number_that_asks_for_more_memory_than_there_is_is_the_files_fault(tmp_path: Path) -> None:
+    told = pytest.raises(Rejected, match=r"^a\.png: asks for more memory than there is; scale it down or save it anew$")
+    with told, opened_image(scan(tmp_path / "a.png")):
+        raise MemoryError
 
 
 def test_the_path_is_told_by_its_name_alone(tmp_path: Path) -> None:
