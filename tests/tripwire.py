@@ -4,6 +4,7 @@ import ctypes
 import os
 import socket
 import struct
+import threading
 from pathlib import Path
 
 IN_OPEN, IN_NONBLOCK = 0x20, 0o4000  # sys/inotify.h, and O_NONBLOCK
@@ -40,17 +41,39 @@ class Door:
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=8)
         self._socket.setblocking(False)
+        self._porter: threading.Thread | None = None
+        self._calls = 0
         self.host = f"127.0.0.1:{self._socket.getsockname()[1]}"
         with socket.create_connection(self._socket.getsockname()):
             assert self.knocked(), "nobody would hear a knock"
 
+    def hang_up(self) -> None:
+        """Answer each call by ending it, from now on; else callers wait."""
+        self._socket.setblocking(True)
+        self._porter = threading.Thread(target=self._serve, daemon=True)
+        self._porter.start()
+
     def knocked(self) -> bool:
         """Tell whether somebody called since this was asked before."""
-        try:
-            self._socket.accept()[0].close()
-        except BlockingIOError:
-            return False
-        return True
+        if self._porter is None:
+            self._answer_one()
+        calls, self._calls = self._calls, 0
+        return calls > 0
 
     def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
+        if self._porter is not None:
+            self._porter.join()
+
+    def _serve(self) -> None:
+        while self._answer_one():
+            pass
+
+    def _answer_one(self) -> bool:
+        try:
+            self._socket.accept()[0].close()
+        except OSError:  # nobody calls, or the door is closed for good
+            return False
+        self._calls += 1
+        return True
