@@ -28,6 +28,7 @@ from house import PATIENCE_S, wait_until
 
 import darkroom
 
+COMMAND_S = 300.0  # a start may take so long
 HERE = Path(__file__).parent
 NEEDED = ("setpriv", "unshare", "nsenter", "findmnt", "systemctl", "journalctl", "/lib/systemd/systemd")
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")  # the last two: its root, and to begin there
@@ -66,7 +67,7 @@ class Machine:
         said = scratch / "boot.log"
         with said.open("wb") as log:
             command = [str(HERE / "boot_systemd.sh"), self.name, str(scratch)]
-            self._boot = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._boot = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             wait_until(lambda: self._boot.poll() is not None or self._is_up())
             if self._boot.poll() is not None:
@@ -86,7 +87,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine; `words` are its standard input."""
         whole = [*self._enter(), *(("runuser", "-u", user, "--") if user != "root" else ()), *command]
-        done = subprocess.run(whole, input=words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(whole, input=words, capture_output=True, text=True, timeout=COMMAND_S, check=False)
         assert done.returncode == 0 or not check, f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 
@@ -103,29 +104,21 @@ class Machine:
 
     def end(self) -> None:
         """Switch it off: nothing of it is left, or AssertionError is raised."""
-        first = self.first()
-        self._boot.kill()
-        self._boot.wait()
+        assert self._boot.stdin is not None
+        self._boot.stdin.close()
+        self._boot.wait(PATIENCE_S)
         for follower in self._followers:
             follower.wait(PATIENCE_S)
-        wait_until(lambda: not first or not Path(f"/proc/{first}").exists())
-        for folder in sorted(self._groups.rglob("*"), reverse=True):
-            if folder.is_dir():
-                folder.rmdir()
-        with suppress(FileNotFoundError):
-            self._groups.rmdir()
+        assert not self._groups.exists()
         assert self.name not in Path("/proc/self/mountinfo").read_text()
 
     def _is_up(self) -> bool:
         return bool(self.first()) and (self.root / "run/systemd/private").exists()
 
     def first(self) -> int:
-        """The number, here, of the machine's first process; 0 without one."""
-        try:
-            children = Path(f"/proc/{self._boot.pid}/task/{self._boot.pid}/children").read_text()
-        except FileNotFoundError:
-            return 0
-        return int(children.split()[0]) if children.split() else 0
+        """Return the number, here, of the machine's first process; 0 without one."""
+        found = [first for child in _children(self._boot.pid, "unshare") for first in _children(child, "systemd")]
+        return found[0] if found else 0
 
     def _enter(self) -> list[str]:
         return ["nsenter", "-t", str(self.first()), *NAMESPACES, "--"]
@@ -138,6 +131,16 @@ def why_not() -> str:
     if missing := [program for program in NEEDED if not shutil.which(program)]:
         return f"not here: {', '.join(missing)}"
     return "" if "cgroup2" in Path("/proc/self/mountinfo").read_text() else "no control groups of version 2"
+
+
+def _children(parent: int, name: str) -> list[int]:
+    """Return the children of a process that run a program called `name`."""
+    found = []
+    with suppress(FileNotFoundError):  # they come and go
+        for number in Path(f"/proc/{parent}/task/{parent}/children").read_text().split():
+            if Path(f"/proc/{number}/comm").read_text().strip() == name:
+                found.append(int(number))
+    return found
 
 
 def _own_group() -> Path:
@@ -294,6 +297,12 @@ class Service:
             self.lines.append(Line(words=str(entry["MESSAGE"]), priority=int(entry["PRIORITY"]), by=by))
 
 
+def readme_commands(chapter: str) -> list[str]:
+    """Return the commands of README's first block in `chapter`."""
+    text = (HERE.parent / "README.md").read_text().split(f"### {chapter}\n")[1]
+    return text.split("```\n")[1].splitlines()
+
+
 @contextmanager
 def installed(scratch: Path) -> Iterator[Service]:
     """Yield the service of a machine on which README's commands were run, but for those that install the package.
@@ -309,9 +318,9 @@ def installed(scratch: Path) -> Iterator[Service]:
     try:
         service = Service(machine)
         service.configure()
-        chapter = (HERE.parent / "README.md").read_text().split("### Of the machine")[1]
-        block = re.findall(r"```\n(.*?)```", chapter, re.DOTALL)[0]
-        commands = [line for line in block.splitlines() if "venv" not in line and "pip install" not in line]
+        commands = [
+            line for line in readme_commands("Of the machine") if "pip install" not in line and "venv" not in line
+        ]
         machine.run("bash", "-eux", words="\n".join(["cd /opt/checkout", *commands]))
         machine.run("useradd", "--groups=darkroom", "--create-home", "alice")
         yield service
