@@ -7,6 +7,7 @@ it is woken with the machine.
 
 import logging
 import sqlite3
+import threading
 import time
 from datetime import datetime
 
@@ -28,13 +29,14 @@ GRACE_S = 6 * 3600  # a run that was missed, because the machine slept, is made 
 
 
 class Housekeeping:
-    """The daily runs, each in a thread of the scheduler with a connection of its own to the journal."""
+    """The daily runs, each in a thread of its own with a connection of its own to the journal."""
 
     def __init__(self, config: Config) -> None:
         """Make the schedule and start it."""
         self._config = config
         self._offset = unix_now() - uptime()
         self._asleep_s = uptime() - time.monotonic()
+        self._thread: threading.Thread | None = None
         self._scheduler = BackgroundScheduler()
         self._add_runs()
         self._scheduler.start()
@@ -55,24 +57,33 @@ class Housekeeping:
         """End the schedule; a run under way is not waited for, since each of its steps is safe."""
         self._scheduler.shutdown(wait=False)
 
+    def _run(self) -> None:
+        # Not in a thread of the scheduler's pool: the interpreter would wait for it at its end, and so would a stop of
+        # the daemon for a file server that hangs.
+        if self._thread is not None and self._thread.is_alive():
+            log.error("clearing up has not ended since yesterday: does a file server hang? only the backup is made")
+            run_daily(self._config, clear=False)
+            return
+        self._thread = threading.Thread(target=run_daily, args=[self._config], daemon=True, name="daily run")
+        self._thread.start()
+
     def _add_runs(self) -> None:
         hour, minute = (int(number) for number in self._config.retention.at.split(":"))
         self._scheduler.add_job(
-            run_daily,
+            self._run,
             CronTrigger(hour=hour, minute=minute),
-            args=[self._config],
             coalesce=True,
             max_instances=1,
             misfire_grace_time=GRACE_S,
         )
 
 
-def run_daily(config: Config) -> None:
-    """Back up the journal, then clear up by the retention rules; say in the log what went."""
+def run_daily(config: Config, *, clear: bool = True) -> None:
+    """Back up the journal, then, with `clear`, clear up by the retention rules; say in the log what went."""
     try:
         with Journal(config.state / FILE) as journal:
             back_up(journal, config.state, config.backups, datetime.now().date())
-            removals = prune(config, journal, unix_now(), boot=this_boot())
+            removals = prune(config, journal, unix_now(), boot=this_boot()) if clear else []
     except (Unavailable, OSError) as error:
         log.error("daily run: %s; it is tried again tomorrow", error)
         return

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.lookout import IDENTITIES
-from darkroom.daemon.marker import INBOX, load_identities, why_offline
+from darkroom.daemon.marker import INBOX, OUTBOX, load_identities, why_offline
 from darkroom.daemon.outbox import Publication, recorded
 from darkroom.daemon.parts import DRAFT, remove_folder, work_folder, write_durably
 from darkroom.daemon.place import TEMP, discard, folder_below, split
@@ -46,12 +46,13 @@ def prune(
     now:  Unix seconds;  boot: if it is another by date than in the last run, what that found too old is not believed
 
     What cannot be removed stays, is told in the log and comes up again in the next run.
-    Folders that become empty stay. Raises Unavailable if the journal cannot be used.
+    Folders that become empty stay. Of a folder that is away, or another than it was, nothing goes. Raises Unavailable
+    if the journal cannot be used.
     """
     states = {job.id: job.state for job in journal.jobs()}
-    previous = _recall(config.state / MEMORY, boot)
-    choices = list(_choices(config, journal, now, previous))
-    old_rows = {f"job {job.id}": job for job in _rows_past_use(config, journal, now)}
+    previous, away = _recall(config.state / MEMORY, boot), _away(config)
+    choices = list(_choices(config, journal, now, previous, away))
+    old_rows = {f"job {job.id}": job for job in _rows_past_use(config, journal, now, away)}
     rows = [(key, job) for key, job in old_rows.items() if key in previous]
     if warning := too_many(len(old_rows), len(states), config.retention.max_fraction):
         log.warning("jobs: %s none is forgotten", warning)
@@ -59,7 +60,7 @@ def prune(
     removals = [
         *chain.from_iterable(choice.removals for choice in choices),
         *_unclaimed(config.state, states, now),
-        *_strays(config, states, now),
+        *_strays(config, states, now, away),
     ]
     if not dry_run:
         removals = [going for going in removals if _remove(going, journal)]
@@ -74,7 +75,27 @@ def prune(
 # -- what may go -----------------------------------------------------------------------------------------------------
 
 
-def _choices(config: Config, journal: Journal, now: float, previous: set[str]) -> Iterator[Choice]:
+def _away(config: Config) -> set[Path]:
+    """Return which inboxes, outboxes and originals folders are not there as they were: nothing is concluded there."""
+    identities = load_identities(config.state / IDENTITIES)
+    marked = {(path, mark, folder.name) for folder in config.folders for path, mark in _marked(folder)}
+    return {
+        path
+        for path, mark, name in marked
+        if str(path) in identities and why_offline(path, mark, identities[str(path)], name)
+    }
+
+
+def _marked(folder: Folder) -> Iterator[tuple[Path, str]]:
+    yield folder.inbox, INBOX
+    yield folder.outbox, OUTBOX
+    if folder.originals_folder:
+        yield folder.originals_folder, OUTBOX
+
+
+def _choices(
+    config: Config, journal: Journal, now: float, previous: set[str], away: Collection[Path]
+) -> Iterator[Choice]:
     """Yield what goes by the limits, for each root with a limit."""
     rules, share = config.retention, config.retention.max_fraction
     limited: dict[tuple[Path, str], tuple[Limit, list[Entry]]] = {}  # two folders may share a root
@@ -88,6 +109,8 @@ def _choices(config: Config, journal: Journal, now: float, previous: set[str]) -
         if folder.report_folder and _is_set(rules.reports):
             limited[folder.report_folder, "reports"] = (rules.reports, list(_reports(folder.report_folder)))
     for (root, kind), (limit, entries) in limited.items():
+        if root in away:
+            continue
         choice = choose_expired(list(dict.fromkeys(entries)), limit, now, previous, share)
         if choice.warning:
             log.warning("%s in %s: %s nothing is removed by age", kind, root, choice.warning)
@@ -159,24 +182,23 @@ def _unclaimed(state: Path, states: Mapping[int, State], now: float) -> Iterator
             yield removal(entry, f"work of a job that is {job}" if job else "work of no job")
 
 
-def _strays(config: Config, states: Mapping[int, State], now: float) -> Iterator[Removal]:
+def _strays(config: Config, states: Mapping[int, State], now: float, away: Collection[Path]) -> Iterator[Removal]:
     """Yield drafts that a crash left, of jobs that are no longer live."""
-    for root in sorted({root for folder in config.folders for root in _roots(folder)}):
+    for root in sorted({root for folder in config.folders for root in _roots(folder)} - set(away)):
         for path in sorted((root / os.fsdecode(TEMP)).glob("JOB-*")):
             match, entry = STRAY.fullmatch(path.name), _file(root, path)
             if match and entry and states.get(int(match[1])) not in LIVE and now - entry.since > GRACE_S:
                 yield removal(entry, "draft that a crash left")
 
 
-def _rows_past_use(config: Config, journal: Journal, now: float) -> Iterator[Job]:
+def _rows_past_use(config: Config, journal: Journal, now: float, away: Collection[Path]) -> Iterator[Job]:
     """Yield ended jobs past their age whose source is gone: a file without its row would be queued again."""
     age = config.retention.jobs.age
     if age is None:
         return
     identities = load_identities(config.state / IDENTITIES)
     for folder in config.folders:
-        identity = identities.get(str(folder.inbox))
-        if identity is None or why_offline(folder.inbox, INBOX, identity, folder.name):
+        if str(folder.inbox) not in identities or {folder.inbox, folder.outbox} & set(away):
             continue  # its files only seem to be gone
         for job in journal.jobs(states=ENDS, folder=folder.name):
             if now - (job.ended or now) > age and _is_gone(folder.inbox, job) and not _is_needed(folder, job, config):

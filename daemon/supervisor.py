@@ -148,10 +148,9 @@ class Supervisor:
                 self._finish(crew)
             if crew.ended_for == "" and (why := self._why_end(crew)):  # once: one that hangs in the kernel goes later
                 log.error("%s%s: ending it", f"job={crew.job.id} " if crew.job else "", why)
-                hangs = self._hangs(crew)
                 crew.end(why)
-                if hangs:
-                    self._put_back(crew, why)
+                if crew.job is not None and self._hangs(crew):
+                    self._put_back(crew.job.id, why)
             if not self._config.worker.preload:
                 crew.retire(self._config.worker.keep_warm)
             if (status := crew.fate()) is not None and crew.job is not None:
@@ -166,9 +165,8 @@ class Supervisor:
         if crew.job is not None and still_s > limits.step_limit:
             return f"the worker has not moved for {show_seconds(still_s)}"
         if (taken := crew.memory_bytes) > self._memory:
-            return (
-                f"the worker took {show_bytes(taken)} of memory, more than worker.memory ({show_bytes(self._memory)})"
-            )
+            limit = show_bytes(self._memory)
+            return f"the worker took {show_bytes(taken)} of memory, more than worker.memory ({limit})"
         return ""
 
     def _hangs(self, crew: Crew) -> bool:
@@ -176,10 +174,9 @@ class Supervisor:
         lookout = self._lookouts.get(crew.job.folder) if crew.job is not None else None
         return lookout is not None and lookout.hangs(still_s=time.monotonic() - crew.moved)
 
-    def _put_back(self, crew: Crew, why: str) -> None:
+    def _put_back(self, number: int, why: str) -> None:
         """Queue the job of a worker that was ended for no fault of job or device, unless it was to end anyway."""
-        assert crew.job is not None, "only a job's folder can hang"
-        job = self._journal.job(crew.job.id)
+        job = self._journal.job(number)
         if job.state in BUSY and job.ask not in ASKED:
             self._journal.move(job.id, State.QUEUED, f"{why}; goes on when that answers", now=unix_now())
 

@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from darkroom.daemon import housekeeping as housekeeping_module
 from darkroom.daemon.clock import unix_now
 from darkroom.daemon.config import Config
+from darkroom.daemon.expiry import Removal
 from darkroom.daemon.housekeeping import JUMP_S, Housekeeping, run_daily
 from darkroom.daemon.job import NewJob, Signature
 from darkroom.daemon.journal import FILE, Journal
@@ -145,3 +146,29 @@ def test_a_damaged_journal_does_not_pass_for_a_sound_backup(config: Config, capl
     run_daily(config)
     assert len(caplog.messages) == 1 and "restart the daemon" in caplog.messages[0]
     assert not list((config.state / "backups").glob("*"))
+
+
+def test_clearing_up_that_waits_for_a_file_server_holds_up_neither_the_end_nor_the_backup(
+    housekeeping: Housekeeping, config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answers, begun = threading.Event(), threading.Event()
+
+    def hang(*_arguments: object, **_options: object) -> list[Removal]:
+        begun.set()
+        assert answers.wait(60)
+        return []
+
+    with Journal(config.state / FILE):
+        monkeypatch.setattr(housekeeping_module, "prune", hang)
+        housekeeping._run()
+        assert begun.wait(60)
+        (hanging,) = (thread for thread in threading.enumerate() if thread.name == "daily run")
+        assert hanging.daemon, "the interpreter does not wait for it"
+        (backup,) = (config.state / "backups").iterdir()
+        backup.unlink()
+        housekeeping._run()
+        assert "does a file server hang?" in caplog.text and backup.exists()
+        answers.set()
+        hanging.join(60)
+        housekeeping._run()
+    assert len(caplog.messages) == 1

@@ -306,3 +306,31 @@ def test_the_size_limit_counts_all_files_of_a_result(tmp_path: Path) -> None:
     assert len(here.prune(SOON, runs=1)) == 1
     left = {path.stem for path in here.outbox.iterdir() if path.suffix in (".pdf", ".txt")}
     assert len(left) == 1 and len(list(here.outbox.glob("*.*"))) == 2 + 1  # and the marker
+
+
+@pytest.mark.parametrize("how", ["another share", "an empty mount point", "gone"])
+def test_nothing_goes_from_a_folder_that_is_away_or_another(tmp_path: Path, how: str) -> None:
+    here = Rooms(tmp_path, results=MONTH, originals=MONTH, jobs=MONTH)
+    known = {str(here.originals): marker.adopt(here.originals, marker.OUTBOX)}
+    kept = here.state / IDENTITIES
+    marker.save_identities(kept, marker.load_identities(kept) | known)
+    here.done("film.avi")
+    for root in (here.outbox, here.originals):
+        root.rename(root.with_name(f"unmounted-{root.name}"))
+        if how != "gone":
+            root.mkdir()
+    if how == "another share":
+        for root in (here.outbox, here.originals):
+            marker.adopt(root, marker.OUTBOX)
+            (root / "film.avi").write_bytes(b"theirs")  # as long as ours
+            (root / ".darkroom-tmp").mkdir()
+            (root / ".darkroom-tmp/JOB-7.part").write_bytes(b"another Darkroom's")
+    there = sorted(tmp_path.rglob("*.*"))
+    assert here.prune(LATER, runs=3) == []
+    assert [path for path in there if not path.exists()] == []
+    assert len(here.journal.jobs()) == 1, "whose result only seems to be gone"
+    for root in (here.outbox, here.originals):
+        if how != "gone":
+            shutil.rmtree(root)
+        root.with_name(f"unmounted-{root.name}").rename(root)
+    assert here.prune(LATER) == ["film.avi"]
