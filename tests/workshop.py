@@ -10,6 +10,7 @@ on WHAT wait for a file at PATH. WORKSHOP_PATIENCE_S is how long a locked journa
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,7 @@ class Forge(toys.Toy):
     def open(self, plan: toys.ToyPlan) -> Iterator[Process]:
         lines = Path(plan.source).read_text().splitlines()
         while self.options.model and not Path(self.options.model).exists():
-            time.sleep(0.02)
+            sleep(0.02)
 
         def process(segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
             strike(lines[segment.start])
@@ -76,13 +77,18 @@ class Forge(toys.Toy):
         self._write(out, b"".join(part.read_bytes() for part in parts))
 
 
+def sleep(seconds: float) -> None:
+    """Do as `time.sleep`, which fails under libfaketime: that takes its clock for the wall clock."""
+    threading.Event().wait(seconds)
+
+
 def strike(line: str) -> None:
     """Let happen what `line` says."""
     blow, _, argument = line.partition(" ")
     if blow == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
     while blow == "silent" and not Path(argument).exists():
-        time.sleep(0.02)
+        sleep(0.02)
     if blow == "device" and not Path(argument).exists():
         raise RuntimeError(LOST)
 
@@ -103,7 +109,7 @@ def stay(event: str, what: str, until: Path) -> None:
         if name == event and (not what or what == path_of(arguments[0])):
             until.with_suffix(".reached").touch()
             while not until.exists():
-                time.sleep(0.02)
+                sleep(0.02)
 
     sys.addaudithook(hook)
 
@@ -120,6 +126,7 @@ def main() -> None:
     if patience := os.environ.get("WORKSHOP_PATIENCE_S"):
         assert Journal.__init__.__kwdefaults__ is not None
         Journal.__init__.__kwdefaults__["patience_s"] = float(patience)
+    time.sleep = sleep  # type: ignore[assignment]
     pipelines.KINDS["forge"] = FORGE
     defaults = Crew.__init__.__kwdefaults__
     assert defaults is not None

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from darkroom import pipelines
@@ -237,7 +238,40 @@ def explained(path: str, name: str, column: int) -> tuple[str, str, bool]:
     raise AssertionError(f"{path}: is not in config.yaml")
 
 
-@pytest.mark.parametrize(("path", "model", "name", "column"), list(entries()), ids=[entry[0] for entry in entries()])
+def with_key(path: str, value: Any) -> tuple[str, str]:
+    """Return a configuration in which the key `path` of `entries` is `value`, and how a fault names that key."""
+    folder: dict[str, Any] = {"name": "a", "pipeline": "upscale", "inbox": "i", "outbox": "o"}
+    whole: dict[str, Any] = {"folders": [folder]}
+    first, *inner = path.split(".")
+    where, above, keys = whole, [], [first, *inner]
+    if first in pipelines.KINDS:
+        folder["pipeline"] = first
+        where, above, keys = folder, ["folders", "0"], ["options", *inner]
+    elif first == "folders" and inner:
+        where, above, keys = folder, ["folders", "0"], inner
+    for key in keys[:-1]:
+        where = where.setdefault(key, {})
+    where[keys[-1]] = value
+    return yaml.safe_dump(whole), ".".join([*above, *keys])
+
+
+PATHS = [entry[0] for entry in entries()]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_fault_in_any_key_is_told_with_its_path(tmp_path: Path, path: str) -> None:
+    text, named = with_key(path, ["no", {"such": "value"}])
+    lines = lines_for(tmp_path, text)
+    assert any(line.startswith((f"{named}: ", f"{named}.")) for line in lines), lines
+
+
+@pytest.mark.parametrize("section", sorted({path.rpartition(".")[0] for path in PATHS}))
+def test_an_unknown_key_is_a_fault_wherever_it_stands(tmp_path: Path, section: str) -> None:
+    text, named = with_key(f"{section}.colour".lstrip("."), "grey")
+    assert f"{named}: unknown key" in "\n".join(lines_for(tmp_path, text))
+
+
+@pytest.mark.parametrize(("path", "model", "name", "column"), list(entries()), ids=PATHS)
 def test_each_key_is_explained_with_its_meaning_range_and_default(
     path: str, model: type[BaseModel], name: str, column: int
 ) -> None:
