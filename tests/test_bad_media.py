@@ -18,7 +18,7 @@ from clips.shapes import film
 from fuzz import mutated
 from house import House, cut_clip
 from specimens import films, images, pdfs
-from trials import MEMORY_BYTES, Ending, of_damaged, prepare, specimens, tried
+from trials import Ending, of_damaged, prepare, specimens, tried
 
 SAMPLE = int(os.environ.get("DARKROOM_FUZZ", "200"))
 WORST = {"twice.pdf", "forms.pdf"}  # refused by nobody before they are drawn: `worker.memory` ends what they do
@@ -68,7 +68,7 @@ def test_a_bomb_is_done_or_refused_in_little_memory(name: str, tmp_path: Path) -
     verb, make = BOMBS[name]
     ending = tried(verb, make(tmp_path / name))
     assert ending.is_good, ending
-    assert ending.grown_bytes < MEMORY_BYTES * 3 / 4
+    assert ending.grown_bytes < (5 * 2**29 if name in COSTLY else 300 * 2**20)
 
 
 # -- the whole daemon ------------------------------------------------------------------------------------------------

@@ -86,7 +86,8 @@ def probe(source: Path) -> DocumentFacts:
 
 def _pdf_pages(source: Path) -> tuple[tuple[PageFacts, ...], tuple[str, ...]]:
     with pdfium.opened(source, source.name) as document:
-        _check_count(source, len(document))
+        if len(document) > MOST_PAGES:
+            raise Rejected(f"{source.name}: {len(document)} pages, over {MOST_PAGES}; split it")
         pages = tuple(_pdf_page(document, index, source.name) for index in range(len(document)))
         signed = pdfium.signatures(document)
     told = (f"{source.name}: signed; a searchable copy no longer carries a valid signature",) if signed else ()
@@ -114,9 +115,19 @@ def _pdf_page(document: pdfium.Document, index: int, name: str) -> PageFacts:
 def _image_pages(source: Path) -> tuple[PageFacts, ...]:
     with opened_image(source, "neither a PDF nor an image that can be read") as image:
         # The further frames of other formats are an animation's, or a phone's preview of the same picture.
-        frames: int = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
-        _check_count(source, frames)
+        frames = _count_frames(source, image) if image.format == "TIFF" else 1
         return tuple(_image_page(source, image, index) for index in range(frames))
+
+
+def _count_frames(source: Path, image: Image.Image) -> int:
+    """Count the pictures of a TIFF, each of which tells where the next one is, for no longer than may be."""
+    for count in range(1, MOST_PAGES + 1):
+        try:
+            image.seek(count)
+        except EOFError:
+            image.seek(0)
+            return count
+    raise Rejected(f"{source.name}: over {MOST_PAGES} pages; split it")
 
 
 def _image_page(source: Path, image: Image.Image, index: int) -> PageFacts:
@@ -130,11 +141,6 @@ def _image_page(source: Path, image: Image.Image, index: int) -> PageFacts:
     except Rejected as error:
         return PageFacts(index=index, width=width, height=height, damaged=str(error))
     return PageFacts(index=index, width=width, height=height, dpi=said_dpi(image.info))
-
-
-def _check_count(source: Path, pages: int) -> None:
-    if pages > MOST_PAGES:
-        raise Rejected(f"{source.name}: {pages} pages, over {MOST_PAGES}; split it")
 
 
 def drawn_scale(page: PageFacts, dpi: float) -> float:

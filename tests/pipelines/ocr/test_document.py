@@ -135,7 +135,7 @@ def test_more_pages_than_a_document_has_are_rejected_before_they_are_looked_at(
     first = Image.new("L", (30, 20))
     first.save(tmp_path / "a.tif", save_all=True, append_images=[first])
     for path in (pdf(tmp_path / "a.pdf", ["", ""]), tmp_path / "a.tif"):
-        with pytest.raises(Rejected, match=rf"^{path.name}: 2 pages, over 1; split it$"):
+        with pytest.raises(Rejected, match=rf"^{path.name}: (2 pages, over 1|over 1 pages); split it$"):
             probe(path)
 
 
