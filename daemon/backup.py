@@ -10,7 +10,7 @@ from pathlib import Path
 
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.journal import FILE, Journal
-from darkroom.daemon.parts import atomic, sync_folder
+from darkroom.daemon.parts import DRAFT, atomic, sync_folder
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,9 @@ def open_or_recover(state: Path, *, kind: str = "") -> tuple[Journal, str]:
     """
     if NETWORK.match(kind):
         raise Unavailable(f"{state}: {kind} cannot hold the journal safely; set `state` to a folder on a local disk")
-    state.mkdir(parents=True, exist_ok=True)
+    if not state.is_dir():
+        state.mkdir(parents=True)
+        sync_folder(state.parent)  # what is in it is synced by SQLite
     path = state / FILE
     if not (fault := _fault(path)):
         return Journal(path), ""
@@ -54,9 +56,11 @@ def back_up(journal: Journal, state: Path, keep: int, today: date) -> Path | Non
         return None
     folder = state / BACKUPS
     folder.mkdir(parents=True, exist_ok=True)
+    sync_folder(state)
+    for left in folder.glob(f"*{DRAFT}*"):  # of another day's run that a crash ended
+        left.unlink()
     target = folder / f"journal-{today.isoformat()}.db"
     with atomic(target) as draft:
-        draft.unlink(missing_ok=True)
         journal.copy_to(draft)
         if fault := damage(draft):
             raise Unavailable(f"{target}: the copy is damaged ({fault}); is the disk well?")

@@ -28,12 +28,6 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
     use_toys(monkeypatch)
 
 
-@pytest.fixture(params=["tmpfs", "ext4"])
-def volume(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
-    with disk(tmp_path / "disk", request.param, megabytes=16) as made:
-        yield made
-
-
 def work_on(volume: Disk, root: Path) -> OneJob:
     job = OneJob(root, "upscale", stage="always")
     (volume.path / root.name).mkdir()
@@ -73,7 +67,15 @@ def assert_as_undisturbed(job: OneJob, calm: OneJob) -> None:
     assert (job.results(), job.sources(), job.strays()) == (calm.results(), calm.sources(), [])
 
 
-@pytest.mark.parametrize("furnish", [work_on, outbox_on, all_on])
+@pytest.fixture
+def volume(kind: str, tmp_path: Path) -> Iterator[Disk]:
+    with disk(tmp_path / "disk", kind, megabytes=16) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("kind", "furnish"), [("tmpfs", work_on), ("ext4", outbox_on), ("tmpfs", all_on), ("ext4", all_on)]
+)
 def test_a_disk_that_fills_up_at_any_step_costs_no_job_and_leaves_no_draft(
     volume: Disk, furnish: Furnish, tmp_path: Path
 ) -> None:

@@ -113,6 +113,15 @@ def test_no_copies_are_made_or_removed_if_none_are_wanted(tmp_path: Path) -> Non
     assert len(list((tmp_path / "backups").iterdir())) == 1
 
 
+def test_what_a_crash_left_of_a_copy_goes_with_the_next_one(tmp_path: Path) -> None:
+    with Journal(tmp_path / "journal.db") as journal:
+        (tmp_path / "backups").mkdir()
+        for end in ("", "-wal", "-shm"):
+            (tmp_path / f"backups/journal-2026-02-28.draft.db{end}").write_bytes(b"begun")
+        copy = back_up(journal, tmp_path, 7, DAY)
+    assert [path for path in (tmp_path / "backups").iterdir()] == [copy]
+
+
 def overwrite(path: Path) -> None:
     path.write_bytes(b"this is no database at all" * 400)
 
