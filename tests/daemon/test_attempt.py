@@ -22,7 +22,8 @@ from darkroom.daemon.config import Config, load
 from darkroom.daemon.filesystem import fresh_stat, opened_folder
 from darkroom.daemon.job import Job, NewJob
 from darkroom.daemon.journal import Journal
-from darkroom.daemon.marker import INBOX, OUTBOX, adopt
+from darkroom.daemon.lookout import IDENTITIES
+from darkroom.daemon.marker import INBOX, OUTBOX, adopt, save_identities
 from darkroom.daemon.outbox import publish
 from darkroom.daemon.parts import work_folder
 from darkroom.daemon.run import run
@@ -146,6 +147,42 @@ def test_a_server_that_is_away_is_waited_for_as_long_as_it_takes(desk: Desk, mon
         broken.setattr(module, "run", failing(Unavailable("http://there: away", patient=True)))
         states = {desk.attempt().state for _ in range(5)}
     assert states == {State.QUEUED}
+    assert desk.attempt().state is State.DONE
+
+
+@pytest.mark.parametrize("error", [
+    Rejected("film.mkv: cut off; copy it again"), OSError(errno.EIO, "Input/output error"), Unavailable("cannot read"),
+], ids=lambda error: type(error).__name__)  # fmt: skip
+@pytest.mark.parametrize("place", ["inbox", "outbox"])
+@pytest.mark.parametrize("how", ["away", "another"])
+def test_a_share_that_went_is_not_the_files_fault_and_is_waited_for_as_long_as_it_takes(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: Exception, place: str, how: str
+) -> None:
+    marker = INBOX if place == "inbox" else OUTBOX
+    folder: Path = getattr(desk, place)
+    identities = {str(desk.inbox): adopt(desk.inbox, INBOX), str(desk.outbox): adopt(desk.outbox, OUTBOX)}
+    save_identities(desk.config.state / IDENTITIES, identities)
+
+    def fall(*_arguments: Any, **_options: Any) -> Any:
+        if folder.exists():
+            folder.rename(desk.root / "unmounted")
+        folder.mkdir(exist_ok=True)
+        if how == "another":
+            adopt(folder, marker)
+            (folder / "a").mkdir()
+            (folder / "a/film.mkv").write_bytes(b"another share's")
+        raise error
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "run", fall)
+        ended = desk.attempt()
+    if place == "outbox" and isinstance(error, Rejected):
+        assert ended.state is State.QUARANTINED, "the outbox has nothing to do with what the file is"
+        return
+    assert (ended.state, ended.failures) == (State.QUEUED, 0)
+    assert "waits for it" in ended.reason and ("another folder's" if how == "another" else "missing") in ended.reason
+    shutil.rmtree(folder)
+    (desk.root / "unmounted").rename(folder)
     assert desk.attempt().state is State.DONE
 
 

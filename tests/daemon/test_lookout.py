@@ -108,6 +108,22 @@ def test_a_folder_that_is_not_the_one_it_was_is_offline(
         assert lookout.offline() == ""
 
 
+def test_jobs_wait_for_the_folder_their_originals_are_to_be_moved_to(
+    journal: Journal, clock: Clock, tmp_path: Path
+) -> None:
+    lookout = lookout_on(tmp_path, originals="move", originals_folder=tmp_path / "kept")
+    look(lookout, journal)
+    assert lookout.offline() == ""
+    (tmp_path / "kept").rename(tmp_path / "unmounted")
+    clock.now += 60
+    look(lookout, journal)
+    assert lookout.offline().startswith(f"{tmp_path / 'kept'}: ")
+    (tmp_path / "unmounted").rename(tmp_path / "kept")
+    clock.now += 60
+    look(lookout, journal)
+    assert lookout.offline() == ""
+
+
 def test_a_folder_is_known_again_after_a_restart(lookout: Lookout, journal: Journal, tmp_path: Path) -> None:
     look(lookout, journal)
     (tmp_path / "in" / INBOX).unlink()
@@ -142,7 +158,10 @@ def test_a_file_server_that_hangs_is_told_and_holds_up_nobody(
     clock.now += 100
     lookout.begin(journal)
     assert lookout.finished() is None and lookout.offline() == ""
+    assert not lookout.hangs()
     clock.now += HANGS_AFTER_S + 1
+    assert lookout.hangs() and lookout.hangs(still_s=HANGS_AFTER_S + 1)
+    assert not lookout.hangs(still_s=HANGS_AFTER_S - 1), "a worker that moved meanwhile does not hang with it"
     lookout.begin(journal)
     assert lookout.finished() is None and "has not answered for" in lookout.offline() and lookout.settled()
     answers.set()

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,8 +66,9 @@ class Place:
         [number] = self.journal.enqueue([new], now=0)
         return self.journal.move(number, State.CANCELLED, "so that the path can be used again", now=0)
 
-    def settle(self, job: Job, *others: Job) -> str:
-        return settle_original(job, self.folder, self.publication, [job, *others], beat=lambda: None)
+    def settle(self, job: Job, *others: Job, identities: Mapping[str, str] = {}) -> str:
+        batch = [job, *others]
+        return settle_original(job, self.folder, self.publication, batch, identities=identities, beat=lambda: None)
 
     def moved(self) -> dict[str, bytes]:
         found = (path for path in self.originals.rglob("*") if path.is_file() and path.name[0] != ".")
@@ -264,6 +265,16 @@ def test_an_originals_folder_that_is_not_mounted_gets_nothing_and_the_original_s
     assert "is missing: is the share mounted?" in moving.settle(job)
     assert moving.film.exists()
     assert list(moving.originals.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["inbox", "originals"])
+def test_another_share_in_the_place_of_inbox_or_originals_is_left_alone(moving: Place, place: str) -> None:
+    job = moving.drop()
+    swapped: Path = getattr(moving, place)
+    (swapped / (".darkroom-inbox" if place == "inbox" else ".darkroom-outbox")).write_text("that of another\n")
+    known = {str(swapped): "that of the right share"}
+    assert "another folder's" in moving.settle(job, identities=known)
+    assert moving.film.exists() and [path.name for path in moving.originals.iterdir()] == [".darkroom-outbox"]
 
 
 # -- several jobs of one source, and sources of one stem -------------------------------------------------------------

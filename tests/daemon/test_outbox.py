@@ -12,6 +12,7 @@ import pytest
 from killing import dies_at
 
 from darkroom.daemon import place as place_module
+from darkroom.daemon.marker import OUTBOX, adopt
 from darkroom.daemon.outbox import Conflict, Publication, choose, is_published, publish
 from darkroom.daemon.place import NameTaken
 from darkroom.pipelines.errors import Stopped, Unavailable
@@ -253,6 +254,25 @@ def test_an_outbox_unmounted_meanwhile_gets_nothing_below_its_mount_point(result
         assert list(tiny.iterdir()) == []
     finally:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(tiny)], check=True)
+
+
+def test_another_outbox_in_its_place_gets_nothing(result: Path, outbox: Path) -> None:
+    known = marked_anew(outbox)
+    publication = choose(result, outbox, b"film", conflict="number", identity=known, beat=lambda: None)
+    marked_anew(outbox)
+    with pytest.raises(Unavailable, match="another folder's"):
+        choose(result, outbox, b"film", conflict="number", identity=known, beat=lambda: None)
+    with pytest.raises(Unavailable, match="another folder's"):
+        publish(result, outbox, publication, job=1, conflict="number", identity=known, beat=lambda: None)
+    assert [path.name for path in outbox.iterdir()] == [OUTBOX]
+    now = adopt(outbox, OUTBOX)
+    path = publish(result, outbox, publication, job=1, conflict="number", identity=now, beat=lambda: None)
+    assert path.read_bytes() == result.read_bytes()
+
+
+def marked_anew(outbox: Path) -> str:
+    (outbox / OUTBOX).unlink(missing_ok=True)
+    return adopt(outbox, OUTBOX)
 
 
 def test_is_published_looks_for_the_recorded_size(result: Path, outbox: Path) -> None:

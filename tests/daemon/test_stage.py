@@ -100,6 +100,16 @@ def test_a_file_is_not_gone_because_its_share_is_not_mounted(tmp_path: Path, nam
         film.check()
 
 
+@pytest.mark.parametrize("change", [touch, Path.unlink], ids=["another version", "none"])
+def test_of_another_share_in_its_place_nothing_is_concluded(film: Film, change: Callable[[Path], Any]) -> None:
+    known = {str(film.inbox): "that of the right share"}
+    check_unchanged(film.job, film.folder, known)
+    change(film.path)
+    with pytest.raises(Unavailable, match="another folder's") as caught:
+        check_unchanged(film.job, film.folder, known)
+    assert caught.value.patient
+
+
 def test_a_file_added_by_hand_needs_no_marker_to_be_gone(film: Film, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere.mkv"
     elsewhere.write_bytes(FILM)
