@@ -125,9 +125,18 @@ class Yard(House):
 
     def status(self, folder: str = "art") -> dict[str, Any]:
         """Return what `darkroom status` says of a folder."""
+        seen: dict[str, Any] = self._status()["folders"][folder]
+        return seen
+
+    def notes(self) -> list[str]:
+        """Return what `darkroom status` says the administrator should know."""
+        seen: list[str] = self._status()["notes"]
+        return seen
+
+    def _status(self) -> dict[str, Any]:
         answer = self.command("status", "--json")
         assert answer.returncode == 0, answer.stderr
-        seen: dict[str, Any] = json.loads(answer.stdout)["folders"][folder]
+        seen: dict[str, Any] = json.loads(answer.stdout)
         return seen
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -275,3 +276,53 @@ def test_an_outbox_that_hangs_while_a_result_is_published_frees_the_device_for_o
     assert yard.stop() == 0
     wait_until(lambda: yard.results() == {"a.out": PAINTED})
     assert [(job.state, job.crashes) for job in yard.jobs()] == [("done", 0), ("done", 0)]
+
+
+# -- mounts of other kinds -------------------------------------------------------------------------------------------
+
+
+def test_a_share_within_an_inbox_that_goes_and_comes_back_has_each_file_made_once(
+    begin: Callable[..., Yard], share: Mount, go: Callable[[], None]
+) -> None:
+    yard = begin()
+    nas = share("nas", yard.inbox / "nas")
+    for name in ("a.jpg", "b.jpg"):
+        (nas.server / name).write_text(name)
+    yard.start()
+    yard.see("segments to do")
+    nas.unmount()
+    yard.see("nas/b.jpg cancelled")  # it has no marker of its own: its files only seem to be gone
+    go()
+    yard.see("done: published as nas/a.out")
+    nas.mount()
+    yard.see("done: published as nas/b.out")
+    assert yard.stop() == 0
+    assert yard.ends() == {"nas/a.jpg": ["done"], "nas/b.jpg": ["cancelled", "done"]}
+
+
+def test_a_disk_of_this_machine_that_was_away_is_watched_again(
+    begin: Callable[..., Yard], go: Callable[[], None], tmp_path: Path
+) -> None:
+    yard = begin()
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(2 * 2**20))
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    disk = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True)
+    device = disk.stdout.strip()
+    try:
+        subprocess.run(["mount", device, yard.inbox], check=True)
+        go()
+        yard.start()
+        yard.see("art: jobs may start")
+        wait_until(lambda: subprocess.run(["umount", yard.inbox], capture_output=True, check=False).returncode == 0)
+        yard.see("art: no job starts")
+        mark = len(yard.lines)
+        subprocess.run(["mount", device, yard.inbox], check=True)
+        yard.see("art: jobs may start", mark)
+        (yard.inbox / "a.jpg").write_text("a")
+        yard.see("done: published as a.out")
+        assert (yard.status("art")["mode"], yard.notes()) == ("events", [])
+        assert yard.stop() == 0
+    finally:
+        subprocess.run(["umount", "--lazy", yard.inbox], check=False)
+        subprocess.run(["losetup", "--detach", device], check=True)
