@@ -1,12 +1,13 @@
 """Shares that answer with errors, and file systems that lack what others have."""
 
 import errno
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from ctypes.util import find_library
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from darkroom.daemon.marker import INBOX, adopt
 from darkroom.daemon.stage import check_unchanged
 from darkroom.pipelines.errors import Unavailable
 
+LIBRARY = find_library("fuse") or find_library("fuse3")
 pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not Path("/dev/fuse").exists() or not importlib.util.find_spec("mfusepy"),
-    reason="a file system of our own takes root, /dev/fuse and mfusepy",
+    os.geteuid() != 0 or not Path("/dev/fuse").exists() or not find_spec("mfusepy") or not LIBRARY,
+    reason="a file system of our own takes root, /dev/fuse, libfuse and mfusepy",
 )
 
 PROGRAM = Path(__file__).with_name("odd_share.py")
