@@ -1,7 +1,7 @@
 # make demo       upscale a short clip and show where the result lies
 # make test       lint, types, import contracts, tests: what .ci/run runs
 # make bench      measure again what bench/README.md says, in about half an hour
-# make fuzz       ten thousand damaged files through the pipelines, in some ten minutes
+# make fuzz       ten thousand damaged files through the pipelines, in some five minutes
 # make soak       a daemon under fire for 20 minutes, or for MINUTES=5; docs/soak.md says what it found
 # make            the same as make test
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo

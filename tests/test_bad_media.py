@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,10 +96,12 @@ def inbox(tmp_path: Path) -> Iterator[Reader]:
     house = Reader(tmp_path / "house")
     yield house
     for pid in house.workers():
-        os.kill(pid, 9)
+        os.kill(pid, signal.SIGKILL)
 
 
-def test_a_folder_of_odd_files_is_worked_off_and_each_has_its_reason(inbox: Reader, tmp_path: Path) -> None:
+def test_a_folder_of_odd_files_is_worked_off_and_each_has_its_reason(
+    inbox: Reader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = cut_clip(tmp_path / "good.mp4", 16)
     data = good.read_bytes()
     put = inbox.inbox.joinpath
@@ -121,7 +124,7 @@ def test_a_folder_of_odd_files_is_worked_off_and_each_has_its_reason(inbox: Read
     os.mkfifo(put("fifo.mkv"))
     put("folder.mkv").mkdir()
     with socket.socket(socket.AF_UNIX) as server:
-        os.chdir(inbox.inbox)  # the path of a socket is short
+        monkeypatch.chdir(inbox.inbox)  # the path of a socket is short
         server.bind("socket.mkv")
     assert inbox.drain() == 3
     inbox.assert_orderly()
