@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -37,7 +38,6 @@ from darkroom.pipelines.upscale.pipeline import Upscale
 from darkroom.pipelines.video.source import opened
 
 Word = Literal["done", "planned", "rejected", "unavailable", "bug", "short", "crash", "late"]
-GOOD = ("done", "planned", "rejected")
 MEMORY_BYTES = 3 * 2**30  # of addresses, on top of what the parent has
 CPU_S = 60
 PATIENCE_S = 600.0  # for one that sleeps and never wakes
@@ -223,8 +223,6 @@ def _ended(verb: str, source: Path, work: Path) -> tuple[str, str]:
     except (Unavailable, OSError, MemoryError) as error:
         return "unavailable", f"{type(error).__name__}: {error}"
     except Exception as error:
-        import traceback
-
         last = traceback.extract_tb(error.__traceback__)[-3:]
         where = " < ".join(f"{Path(line.filename).name}:{line.lineno}" for line in reversed(last))
         return "bug", f"{type(error).__name__}: {error} [{where}]"
