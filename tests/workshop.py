@@ -140,7 +140,7 @@ def main() -> None:
 class Workshop(House):
     """A house whose folder forges what is laid into it."""
 
-    program = PROGRAM
+    program: tuple[str, ...] = PROGRAM
 
     def __init__(self, root: Path, worker: dict[str, object] | None = None, **folder: Any) -> None:
         super().__init__(root, worker, **{"name": "iron", "pipeline": "forge", "options": {}} | folder)
