@@ -222,7 +222,7 @@ def test_a_main_loop_that_hangs_is_ended_by_the_watchdog_and_its_job_goes_on(ser
 
 def test_restarts_in_a_loop_with_a_segment_that_does_not_end_cost_nothing(service: Service) -> None:
     service.paint(worker={"drain": 0.2})  # a stop ends the worker after that
-    for _ in range(7):
+    for _ in range(6):
         mark = len(service.lines)
         service.systemctl("restart")
         service.see("wall.png started on cpu", mark)

@@ -16,13 +16,15 @@ from house import wait_until
 
 CAP_LEASE = 28  # capability.h
 FILL = """
-import itertools, socket
-door = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-try:
-    for _ in itertools.count():
-        door.sendto(b"STATUS=noise", "/run/systemd/notify")
-except BlockingIOError:
-    pass
+import socket
+sent = 1
+while sent:  # each socket may have some words on their way; all is full when a new one may have none
+    sent, door = 0, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        while sent := sent + door.sendto(b"STATUS=noise", "/run/systemd/notify"):
+            pass
+    except BlockingIOError:
+        pass
 """
 
 
