@@ -43,10 +43,11 @@ def crashed(job: Job, how: str, parts: int, limit: int = CRASHES) -> Verdict:
     """
     crashes = job.crashes + 1 if job.crash_segment == parts else 1
     columns = {"crashes": crashes, "crash_segment": parts}
-    where = "publishing" if job.state is State.PUBLISHING else f"at segment {parts + 1}"
+    is_made = job.state is State.PUBLISHING or job.result != b""  # a later attempt starts as running, too
+    where = "publishing" if is_made else f"at segment {parts + 1}"
     if crashes >= limit:
         # A file whose result is whole is not poison: what went wrong is the outbox's fault, or the machine's.
-        state = State.FAILED if job.state is State.PUBLISHING else State.QUARANTINED
+        state = State.FAILED if is_made else State.QUARANTINED
         reason = f"{how}, {crashes} times {where}; `darkroom retry {job.id}` tries again"
         return Verdict(state=state, reason=reason, columns=columns)
     reason = f"{how} {where}; finished parts are kept"

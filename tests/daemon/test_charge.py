@@ -86,6 +86,18 @@ def test_a_file_whose_result_is_whole_is_never_poison_but_does_not_crash_for_eve
         apply(journal, again, verdict)
 
 
+def test_a_crash_before_publishing_goes_on_is_no_fault_of_a_file_whose_result_is_whole(tmp_path: Path) -> None:
+    journal, job = running(tmp_path, State.PUBLISHING)
+    with journal:
+        journal.note(job.id, result=b"a.mkv")
+        job = apply(
+            journal, journal.job(job.id), crashed(journal.job(job.id), "the worker was ended by SIGKILL", parts=3)
+        )
+        assert job.state is State.RUNNING, "claimed again, and not publishing yet"
+        job = apply(journal, job, crashed(job, "the worker was ended by SIGKILL", parts=3))
+    assert job.state is State.FAILED and "2 times publishing" in job.reason
+
+
 def test_trouble_of_the_machine_is_waited_out_with_growing_delays_then_given_up(tmp_path: Path) -> None:
     journal, job = running(tmp_path)
     seen: list[tuple[Any, ...]] = []
