@@ -47,6 +47,7 @@ class Ledger:
 
     house: ModelHouse
     done: list[Done] = field(default_factory=list)
+    _given_up: set[bytes] = field(default_factory=set)  # results of jobs that the last step, or a person, ended
     _states: dict[int, str] = field(default_factory=dict)
     _event: int = 0
 
@@ -73,7 +74,7 @@ class Ledger:
             assert len(set(names)) == len(names), "published under one name twice"
         missing = set(names) - self._results().keys()
         assert not missing, f"published, and not there: {missing}"
-        stray = self._results().keys() - set(names) - {job.result for job in self._given_up()}
+        stray = self._results().keys() - set(names) - self._given_up
         assert not stray, f"in the outbox by no job: {stray}"
         assert not list(self._litter()), "left behind"
 
@@ -97,6 +98,8 @@ class Ledger:
                     self.done.append(self._as_done(self.house.journal.job(number)))
         for job in self.house.journal.jobs():
             assert self._states[job.id] == job.state, f"job {job.id} is {job.state} by no event"
+            if job.state is State.FAILED or job.id in self.house.cancelled:
+                self._given_up.add(job.result)
 
     def _check_patience(self, job: Job) -> None:
         """A file is not taken before it has been still for long enough, and no program has it open."""
@@ -182,11 +185,6 @@ class Ledger:
             State.HELD: self.house.folder.pipeline == "titled" and "title" not in options,
         }
         return said[job.state]
-
-    def _given_up(self) -> Iterator[Job]:
-        """Yield the jobs that may have left a result without being done: the last step failed, or a person gave up."""
-        jobs = self.house.journal.jobs(states=[State.FAILED, State.CANCELLED])
-        return (job for job in jobs if job.state is State.FAILED or job.id in self.house.cancelled)
 
     def _litter(self) -> Iterator[Path]:
         root = self.house.root
