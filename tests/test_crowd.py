@@ -1,6 +1,5 @@
 """Many files at once, too few watches, and files that go again: all are found, none is taken for lost."""
 
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ import yaml
 from house import wait_until
 from workshop import Workshop
 
+from darkroom.daemon import live
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.states import State
 
@@ -48,9 +48,8 @@ def test_what_arrives_while_the_daemon_cannot_listen_is_queued_to_the_last_file(
     """Nobody reads the kernel's queue, as when native code keeps the interpreter: it overflows, events are lost."""
     shop.start()
     shop.see("jobs may start")
-    assert shop.command("hold", "--all").returncode == 0
+    shop.hold()
     shop.see("no job starts: on hold")
-    wait_until(lambda: json.loads(shop.command("status", "--json").stdout)["folders"]["iron"]["mode"] == "events")
     os.kill(shop.pid(), signal.SIGSTOP)
     for number in range(CROWD):
         (shop.inbox / f"{number}.txt").write_text(f"{number}")
@@ -98,8 +97,8 @@ def test_where_watches_are_too_few_it_is_told_with_numbers_and_all_is_found_by_t
     shop.start()
     shop.see("jobs may start")
     told = "only 100 of 301 folders are watched, the others wait for the scan: the limit is 100"
-    wait_until(lambda: told in " ".join(json.loads(shop.command("status", "--json").stdout)["notes"]))
-    assert shop.command("hold", "--all").returncode == 0
+    wait_until(lambda: (now := live.read(shop.state)) is not None and told in " ".join(now.notes))
+    shop.hold()
     for number in range(300):
         (shop.inbox / str(number) / "late.txt").write_text(f"{number}")
     wait_until(lambda: queued(shop) == 300)

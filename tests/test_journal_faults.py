@@ -102,23 +102,22 @@ def test_a_stop_while_the_journal_is_locked_is_orderly_and_the_next_start_goes_o
 
 
 def test_what_commands_write_while_the_daemon_is_coming_up_is_done(shop: Workshop) -> None:
-    """The very first start: the journal is made, brought up to date and written by four processes at once."""
+    """The very first start: the journal is made, brought up to date and written by three processes at once."""
     elsewhere = shop.root / "elsewhere"
     elsewhere.mkdir()
-    for name in "abc":
+    for name in "ab":
         (elsewhere / f"{name}.txt").write_text(name)
     shop.start()
     command = [*shop.program, "--config", str(shop.config), "add", "--folder", "iron"]
     adding = [
-        subprocess.Popen([*command, str(elsewhere / f"{name}.txt")], stderr=subprocess.PIPE, text=True)
-        for name in "abc"
+        subprocess.Popen([*command, str(elsewhere / f"{name}.txt")], stderr=subprocess.PIPE, text=True) for name in "ab"
     ]
     said = [add.communicate(timeout=120)[1] for add in adding]
-    assert [add.returncode for add in adding] == [0, 0, 0], said
-    for name in "abc":
+    assert [add.returncode for add in adding] == [0, 0], said
+    for name in "ab":
         shop.see(f"done: published as {name}.out")
     assert shop.stop() == 0
-    assert sorted(shop.results()) == ["a.out", "b.out", "c.out"]
+    assert sorted(shop.results()) == ["a.out", "b.out"]
 
 
 # -- damaged ---------------------------------------------------------------------------------------------------------
@@ -229,13 +228,12 @@ def test_a_journal_that_is_damaged_under_the_daemon_ends_it_with_one_line_and_is
 @pytest.mark.skipif(not MAY_MOUNT, reason="may not make a mount namespace")
 def test_a_state_folder_that_cannot_be_written_ends_it_with_69_and_one_line_and_harms_nothing(shop: Workshop) -> None:
     shop.put("nail")
-    assert shop.drain() == 0
-    shop.put("horseshoe")
-    for command in (["run", "--drain"], ["status"], ["cancel", "1"]):
+    shop.state.mkdir()
+    Journal(shop.state / FILE).close()
+    for command in (["run", "--drain"], ["cancel", "1"]):
         whole = [*READ_ONLY, str(shop.state), *shop.program, "--config", str(shop.config), *command]
         done = subprocess.run(whole, capture_output=True, text=True, timeout=120, check=False)
-        if command != ["status"]:
-            assert done.returncode == 69 and str(shop.state) in done.stderr, done.stderr
-        assert done.returncode in (0, 69) and "Traceback" not in done.stderr and len(done.stderr.splitlines()) <= 1
+        assert done.returncode == 69 and str(shop.state) in done.stderr, done.stderr
+        assert len(done.stderr.splitlines()) == 1
     assert shop.drain() == 0
-    assert sorted(shop.results()) == ["horseshoe.out", "nail.out"]
+    assert list(shop.results()) == ["nail.out"]

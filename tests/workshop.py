@@ -26,7 +26,7 @@ from darkroom import pipelines
 from darkroom.daemon import cli, worker
 from darkroom.daemon.crew import COMMAND, Crew
 from darkroom.daemon.job import Job
-from darkroom.daemon.journal import FILE, Journal
+from darkroom.daemon.journal import EVERYTHING, FILE, Journal
 from darkroom.pipelines import Kind
 from darkroom.pipelines.base import Process, Segment, Site, Tick, split
 
@@ -150,6 +150,16 @@ class Workshop(House):
         path = self.inbox / f"{name}.txt"
         path.write_text("\n".join(lines) or name)
         return path
+
+    def hold(self) -> None:
+        """Let no job start, as `darkroom hold --all` does."""
+        with Journal(self.state / FILE) as journal:
+            journal.hold(EVERYTHING, "asked to hold", now=0.0)
+
+    def release(self) -> None:
+        """Undo that, as `darkroom release --all` does."""
+        with Journal(self.state / FILE) as journal:
+            assert journal.release(EVERYTHING)
 
     def jobs(self) -> dict[str, Job]:
         """Return the newest job of each source by its name."""
