@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ MAKE = {
     "vfat": ("mkfs.vfat",),
     "exfat-fuse": ("mkfs.exfat",),
 }
+CLONE_NEWNS = 0x20000  # linux/sched.h
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -140,6 +142,7 @@ class Disk:
 def disk(path: Path, kind: str = "ext4", *, megabytes: int = 64, options: Sequence[str] = ()) -> Iterator[Disk]:
     """Yield a mounted disk; skip the test, saying why, where this machine cannot have one."""
     made = Disk(path, kind, megabytes=megabytes, options=options)
+    _see_mounts_alone()
     try:
         try:
             made.make()
@@ -149,6 +152,17 @@ def disk(path: Path, kind: str = "ext4", *, megabytes: int = 64, options: Sequen
         yield made
     finally:
         made.remove()
+
+
+@cache
+def _see_mounts_alone() -> None:
+    """Let this process have its own view of what is mounted.
+
+    A namespace that a test beside this one makes would get our mounts too: they would outlive `detach`, and the next
+    `attach` would find the file system as dead as it was left.
+    """
+    if os.geteuid() == 0 and LIBC.unshare(CLONE_NEWNS) == 0:
+        _run("mount", "--make-rprivate", "/")
 
 
 def _why(error: OSError | subprocess.CalledProcessError) -> str:

@@ -129,9 +129,13 @@ def test_a_daemon_goes_on_after_a_power_cut(tmp_path: Path, houses: list[Studio]
         volume.sync()
         house.start()
         house.see(moment)
-        for pid in (house.pid(), *house.workers()):
+        os.kill(house.pid(), signal.SIGSTOP)
+        workers = house.workers()
+        for pid in workers:
             os.kill(pid, signal.SIGSTOP)
         volume.die()
+        for pid in workers:  # one that is still starting would not go with its daemon
+            os.kill(pid, signal.SIGKILL)
         house.kill()
         volume.detach()
         volume.attach()
