@@ -1,5 +1,6 @@
 """Why the jobs of a folder do not start now."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -25,3 +26,8 @@ def why_closed(
     if not is_open(config.windows(folder), now):
         return f"outside its schedule ({', '.join(folder.schedule)})"
     return offline or short_of(config.state, 0, config.disk.work_reserve, waiting=was_closed)
+
+
+def but_for_numbers(cause: str) -> str:
+    """Return what tells one cause from another: seconds and free bytes change all the time."""
+    return re.sub(r"\d[\d.]*", "", cause)

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from darkroom.daemon import marker
 from darkroom.daemon.clock import unix_now
@@ -144,17 +143,16 @@ class Lookout:
         return Inbox(self.folder, self._config.watch, self.identities[str(self.folder.inbox)])
 
     def _why_no_outbox(self) -> str:
-        for path, name in marker.marked(self.folder).items():
-            if name == marker.OUTBOX and (why := self._why_not_written(path)):
-                return why
+        """Say why a result could not be published, better now than after hours of work."""
+        written_to = [path for path, name in marker.marked(self.folder).items() if name == marker.OUTBOX]
+        for path in written_to:
+            if away := marker.why_offline(path, marker.OUTBOX, self.identities[str(path)], self.folder.name):
+                return away
         waiting = self.last is not None and self.last.outbox != ""
-        return short_of(self.folder.outbox, 0, self._config.disk.outbox_reserve, waiting=waiting)
-
-    def _why_not_written(self, path: Path) -> str:
-        if away := marker.why_offline(path, marker.OUTBOX, self.identities[str(path)], self.folder.name):
-            return away
-        writable = os.access(path, os.W_OK | os.X_OK)  # better now than after hours of work
-        return "" if writable else f"{path}: cannot be written; let this user write to it"
+        if short := short_of(self.folder.outbox, 0, self._config.disk.outbox_reserve, waiting=waiting):
+            return short
+        refused = next((path for path in written_to if not os.access(path, os.W_OK | os.X_OK)), None)
+        return f"{refused}: cannot be written; let this user write to it" if refused else ""
 
 
 def _nothing_seen(why: str) -> Sighting:

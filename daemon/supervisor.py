@@ -4,7 +4,6 @@ It never imports torch and opens no media file, so nothing that a model or a cod
 """
 
 import logging
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from darkroom.daemon.charge import crashed, exit_words, unavailable
 from darkroom.daemon.clock import boot_id, unix_now, uptime
 from darkroom.daemon.config import Config, ConfigError, load
 from darkroom.daemon.crew import Crew, devices
-from darkroom.daemon.gate import why_closed
+from darkroom.daemon.gate import but_for_numbers, why_closed
 from darkroom.daemon.housekeeping import Housekeeping
 from darkroom.daemon.intake import free_twins, take_in
 from darkroom.daemon.job import Job
@@ -40,6 +39,7 @@ log = logging.getLogger(__name__)
 
 PULSE_S = 0.5  # the longest pause of the loop
 OLDEST_EVERY = 8  # every so many claims the oldest job goes first, so that none waits for ever
+SAY_AGAIN_S = 60.0  # a trouble that stays is told so often, not with each round
 FAILING_AFTER = 3  # different jobs in a row whose worker crashed: it is the device, not the files
 EXTEND_S = 15.0  # more time asked of systemd, again and again while a stop is under way
 
@@ -62,6 +62,7 @@ class Supervisor:
         self._notes: list[str] = []  # what keeps events from coming
         self._cold: set[Crew] = set()  # whose worker is to be started before there is a job for it
         self._claims = 0
+        self._said: dict[str, float] = {}  # by its words: when the trouble that passes was told last
         self._crashes: dict[str, list[int]] = {}  # by device: different jobs whose worker fell, since one was done
 
     def run(self, *, drain: bool) -> None:
@@ -95,7 +96,9 @@ class Supervisor:
         try:
             yield
         except (Unavailable, OSError) as error:
-            log.error("%s; trying again", error)
+            if time.monotonic() - self._said.get(str(error), -SAY_AGAIN_S) >= SAY_AGAIN_S:
+                log.error("%s; trying again", error)
+                self._said = {str(error): time.monotonic()}
             time.sleep(PULSE_S)
 
     # -- the steps of the loop -----------------------------------------------------------------------------------
@@ -134,7 +137,7 @@ class Supervisor:
         folder, before, offline = lookout.folder, self._closed.get(lookout.folder.name, ""), lookout.offline()
         was_closed = before not in ("", NOT_LOOKED)
         why = why_closed(self._config, folder, offline, holds, datetime.now(), was_closed=was_closed)
-        if _but_for_numbers(why) != _but_for_numbers(before):
+        if but_for_numbers(why) != but_for_numbers(before):
             log.info("%s: %s", folder.name, f"no job starts: {why}" if why else "jobs may start")
             for crew in self._crew:
                 # A share that went takes nothing from a job whose source is staged, until it has a result to publish.
@@ -343,8 +346,3 @@ class Supervisor:
         self._watcher.stop()
         self._housekeeping.stop()
         self._picture.clear()
-
-
-def _but_for_numbers(cause: str) -> str:
-    """Return what tells one cause from another: seconds and free bytes change all the time."""
-    return re.sub(r"\d[\d.]*", "", cause)

@@ -143,7 +143,8 @@ class Ledger:
             if _is_source(path):
                 assert self._is_published(path, content), f"{path!r} is gone and was not published"
             else:
-                # Whoever came in the midst may have put another file in place of one that took its sidecar along.
+                # A visitor may have put another file in place of one that took its sidecar along, and of a source
+                # that a broken disk kept from following its sidecar the report says so.
                 others = [other for other in self.house.files if _beside(other, path, self.house.folder.pipeline)]
                 assert not others or self.house.visited, f"{path!r} is gone, and {others} have it"
 

@@ -55,7 +55,7 @@ class ModelHouse(ModelFolders):
         self.kills: Counter[int] = Counter()  # of its worker, by job
         self.disturbed: set[int] = set()  # jobs that a disk or a person came in the way of
         self.cancelled: set[int] = set()  # jobs a person cancelled
-        self.visited = False  # somebody came in the midst of some work since `Ledger.check`
+        self.visited = False  # somebody, or trouble, came in the midst of some work since `Ledger.check`
         self._wires: dict[int, Connection] = {}  # our ends, by running job
         self._patches = ExitStack()
         for module in (clock, lookout):
@@ -192,6 +192,7 @@ class ModelHouse(ModelFolders):
 
     def troubled(self, verb: str, step: int, trouble: Event, lasting: bool) -> None:
         """Do `look` or `work` on a disk that is full or broken from a step on, or at it."""
+        self.visited = True
         before = self._attempts()
         with interruptions().at(step, trouble, writing, lasting=lasting), suppress(Unavailable, OSError):
             getattr(self, verb)()

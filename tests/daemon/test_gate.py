@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from darkroom.daemon.config import Config
-from darkroom.daemon.gate import WISHES, why_closed
+from darkroom.daemon.gate import WISHES, but_for_numbers, why_closed
 from darkroom.daemon.journal import EVERYTHING
 
 NOON = datetime(2026, 11, 21, 12, 0)
@@ -58,8 +58,13 @@ def test_a_wish_of_somebody_is_told_before_any_trouble(tmp_path: Path) -> None:
 
 def test_who_waits_for_space_needs_a_tenth_more_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Volume:
-        f_bavail, f_frsize, f_files, f_favail = 105, 1, 0, 0
+        f_bavail, f_frsize, f_files, f_favail, f_flag = 105, 1, 0, 0, 0
 
     monkeypatch.setattr("darkroom.daemon.disk.os.statvfs", lambda _path: Volume)
     assert why(tmp_path, reserve=100) == ""
     assert "needed" in why(tmp_path, reserve=100, was_closed=True)
+
+
+def test_causes_differ_by_what_they_say_and_not_by_their_numbers() -> None:
+    assert but_for_numbers("1.2 GiB free, 3 GiB needed") == but_for_numbers("1.19 GiB free, 3 GiB needed")
+    assert but_for_numbers("on hold: guests") != but_for_numbers("outside its schedule")

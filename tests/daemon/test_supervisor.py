@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 from house import House, cut_clip, wait_until
 
-from darkroom.daemon.supervisor import _but_for_numbers
-
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
@@ -111,11 +109,6 @@ def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(
     assert house.stop(signal.SIGTERM) == 0
     assert house.drain() == 0
     assert list(house.results()) == ["0.mp4"]
-
-
-def test_causes_differ_by_what_they_say_and_not_by_their_numbers() -> None:
-    assert _but_for_numbers("1.2 GiB free, 3 GiB needed") == _but_for_numbers("1.19 GiB free, 3 GiB needed")
-    assert _but_for_numbers("on hold: guests") != _but_for_numbers("outside its schedule")
 
 
 def test_a_configuration_that_is_being_edited_harms_no_worker_that_starts_meanwhile(
