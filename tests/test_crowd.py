@@ -18,7 +18,7 @@ from darkroom.daemon import live
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.states import State
 
-# Two events for each: 16,384 fill the kernel's queue. 20,000 and 100,000 files were tried by hand.
+# Two events for each: 16,384 fill the kernel's queue.
 CROWD = int(os.environ.get("DARKROOM_CROWD", "8500"))
 SCARCELY = ["unshare", "--user", "--map-root-user"]
 FEW_WATCHES = 'echo 100 > /proc/sys/user/max_inotify_watches; exec "$@"'
