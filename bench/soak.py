@@ -36,7 +36,7 @@ POLICIES = {"kept": "keep", "moved": "move", "deleted": "delete"}  # folders by 
 CLIPS, FRAMES, SIZE = 6, (8, 24), (96, 64)
 DISK_MIB = 256
 FULL_S = 3.0
-CALM_SHARE = 0.4  # of the time, at the end, in which the daemon itself is let live, so that its memory can be watched
+CALM_SHARE = 0.5  # of the time, at the end, in which the daemon itself is let live, so that its memory can be watched
 PATIENCE_S = 600
 
 
@@ -67,7 +67,7 @@ class Daemon:
         ]
         known: dict[str, object] = {
             "folders": folders,
-            "worker": {"retry_delays": ["2 s"], "attempts": 100, "keep_warm": "30 s"},
+            "worker": {"retry_delays": ["2 s"], "attempts": 100, "keep_warm": "30 s", "drain": "30 s"},
             "watch": {"scan_local": "5 s"},
             "disk": {"work_reserve": "1 MiB", "outbox_reserve": "1 MiB"},
         }
