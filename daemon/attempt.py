@@ -115,6 +115,8 @@ def attempt(job: Job, *, config: Config, journal: Journal, device: str, wire: Wi
             verdict = unavailable(journal.job(job.id), f"{device}: {_words(error)}", config.worker, uptime())
             this.move(verdict.state, verdict.reason, detail=traceback.format_exc(), **verdict.columns)
             raise DeviceGone from error
+        if isinstance(cause := _behind(error, this), Stopped):  # who reads a file that is being replaced may trip
+            return _stopped(this, str(cause))
         reason = f"a bug in Darkroom: {type(error).__name__}: {error}; `darkroom show {job.id}` has the details"
         return this.move(State.FAILED, reason, detail=traceback.format_exc())
     if ended.state is State.DONE:  # else it waits, and its parts with it
@@ -235,7 +237,7 @@ def _behind(error: Exception, this: Attempt) -> Exception:
 
     A file that a share did not give whole looks damaged: nothing is said of it before the share is asked.
     """
-    if this.journal.job(this.job.id).state is State.RUNNING:
+    if this.journal.job(this.job.id).state is State.RUNNING and not this.job.result:  # else it is not read any more
         try:
             check_unchanged(this.job, this.folder, this.identities)
         except (Stopped, Unavailable) as cause:

@@ -238,6 +238,28 @@ def test_a_source_that_is_gone_is_no_failure_of_the_machine(desk: Desk) -> None:
     assert (job.state, job.mtime_ns) == (State.CANCELLED, -1)
 
 
+def test_what_trips_over_a_file_that_is_being_replaced_is_no_bug(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_and_trip(*_: Any) -> Any:
+        desk.source.write_bytes(b"another film")
+        raise ZeroDivisionError("no frames")
+
+    monkeypatch.setattr(module, "run", write_and_trip)
+    assert desk.attempt().state is State.CANCELLED
+
+
+def test_trouble_before_publishing_goes_on_cancels_no_job_whose_source_has_changed_since(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "settle_original", failing(Unavailable("power cut")))
+        assert desk.attempt().state is State.QUEUED
+    desk.source.write_bytes(b"another film")
+    with monkeypatch.context() as broken:
+        broken.setattr(module, "_result_in", failing(OSError(errno.EIO, "Input/output error")))
+        assert desk.attempt().state is State.QUEUED, "its result is in the outbox"
+    assert desk.attempt().state is State.DONE
+
+
 @pytest.mark.parametrize("step", ["publish", "settle_original", "make_report", "write_report"])
 def test_an_attempt_that_ends_while_publishing_is_finished_by_the_next_without_the_source(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, step: str
