@@ -37,8 +37,12 @@ def changing(name: str, arguments: Any) -> bool:
 
 
 def between_commits(name: str, arguments: Any) -> bool:
-    """Where others may act: before each reading too, but inside a transaction they would have to wait."""
-    return (name == "open" or changing(name, arguments)) and not name.startswith(COMMIT)
+    """Where others may act: before each reading too.
+
+    Inside a transaction they would have to wait. Nor may they come between a last look at a file and its removal, two
+    system calls in a row: there is no way to remove a file on a condition.
+    """
+    return name == "open" or (changing(name, arguments) and name != "os.remove" and not name.startswith(COMMIT))
 
 
 def writing(name: str, arguments: Any) -> bool:

@@ -86,8 +86,8 @@ class Ledger:
 
     def _follow_events(self) -> None:
         with sqlite3.connect(self.house.config.state / FILE) as sql:
-            found = sql.execute("SELECT id, job, old, new FROM events WHERE id > ? ORDER BY id", (self._event,))
-            for self._event, number, old, new in found.fetchall():
+            found = sql.execute("SELECT id, job, old, new, reason FROM events WHERE id > ? ORDER BY id", (self._event,))
+            for self._event, number, old, new, reason in found.fetchall():
                 before = self._states.get(number, "")
                 assert old == before, f"job {number} was {before or 'new'}, and its event says {old or 'new'}"
                 assert not old or new in MOVES[State(old)], f"job {number}: {old} to {new}"
@@ -95,7 +95,8 @@ class Ledger:
                 if not old:
                     self._check_patience(self.house.journal.job(number))
                 if new == State.DONE:
-                    self.done.append(self._as_done(self.house.journal.job(number)))
+                    name = os.fsencode(reason.removeprefix("published as "))
+                    self.done.append(self._as_done(self.house.journal.job(number), name))
         for job in self.house.journal.jobs():
             assert self._states[job.id] == job.state, f"job {job.id} is {job.state} by no event"
             if job.state is State.FAILED or job.id in self.house.cancelled:
@@ -109,13 +110,13 @@ class Ledger:
             still = max(opened, still)
             assert now - still >= self.house.config.watch.lease_wait, f"{job.name} was taken while it was open"
 
-    def _as_done(self, job: Job) -> Done:
+    def _as_done(self, job: Job, name: bytes) -> Done:
         version, options = _version(job), self._options(job)
         content = self.house.versions[version]
-        result = self._results().get(job.result)
+        result = self._results().get(name)
         mounted = "outbox" not in self.house.offline
         assert not mounted or self.house.folder.conflict == "replace" or result == stamping.stamped(content, options)
-        return Done(job=job.id, name=job.result, version=version, content=content, options=options)
+        return Done(job=job.id, name=name, version=version, content=content, options=options)
 
     def _check_results(self) -> None:
         """What is in the outbox has the right bytes for the version of the source it was made of."""
@@ -143,10 +144,14 @@ class Ledger:
             if _is_source(path):
                 assert self._is_published(path, content), f"{path!r} is gone and was not published"
             else:
-                # A visitor may have put another file in place of one that took its sidecar along, and of a source
-                # that a broken disk kept from following its sidecar the report says so.
                 others = [other for other in self.house.files if _beside(other, path, self.house.folder.pipeline)]
-                assert not others or self.house.visited, f"{path!r} is gone, and {others} have it"
+                # A visitor may have put another file in place of one that took its sidecar along.
+                assert not others or self.house.visited or self._is_between(others), f"{path!r} is gone before {others}"
+
+    def _is_between(self, sources: list[bytes]) -> bool:
+        """Tell whether a crash or a broken disk may have kept one of `sources` from following its sidecar."""
+        jobs = (job for job in self.house.journal.jobs() if job.path in sources)
+        return any(job.result and (job.state is not State.DONE or job.id in self.house.disturbed) for job in jobs)
 
     def _is_published(self, path: bytes, content: bytes) -> bool:
         if any(done.version[0] == path and done.content == content for done in self.done):
@@ -190,9 +195,10 @@ class Ledger:
     def _litter(self) -> Iterator[Path]:
         root = self.house.root
         yield from (path for path in root.rglob("*.darkroom-tmp/*"))
-        yield from (path for path in root.rglob("*draft*") if path.is_file())
+        work = self.house.config.state / "work"  # what ended badly keeps it, drafts and all, until it is cleared up
+        yield from (path for path in root.rglob("*draft*") if path.is_file() and work not in path.parents)
         yield from (path for name in ("inbox", "outbox") for path in (root / name).glob(".darkroom-*box-*"))
-        for folder in (self.house.config.state / "work").glob("*"):
+        for folder in work.glob("*"):
             state = self.house.journal.job(int(folder.name)).state
             if state in LIVE - {State.HELD} or state in (State.DONE, State.SKIPPED, State.CANCELLED):
                 yield folder
