@@ -15,7 +15,7 @@ PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-ver
 
 # Two processes of one thread each: threads of tiny models wait for each other longer than they compute.
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=2 --dist=loadfile
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=2 --dist=worksteal
 
 lint: .venv/dev
 	.venv/bin/ruff check .

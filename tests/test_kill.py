@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from house import House, cut_clip
 
-ROUNDS = int(os.environ.get("DARKROOM_KILL_ROUNDS", "3"))  # of random kills; 20 were run before each release
+ROUNDS = int(os.environ.get("DARKROOM_KILL_ROUNDS", "1"))  # of random kills; 20 were run before each release
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def test_a_job_whose_source_is_staged_goes_on_though_its_share_is_gone(
     yard.see("segments to do")
     films.unmount()
     yard.see("art: no job starts")
-    assert "is the share mounted?" in yard.status("art")["offline"]
+    wait_until(lambda: "is the share mounted?" in yard.status("art")["offline"])
     go()
     yard.see("done: published as a.out")
     (films.server / "b.jpg").write_text("b")
@@ -149,7 +149,7 @@ def test_another_share_in_its_place_is_believed_nothing(
     films.unmount()
     other = share("elsewhere", yard.inbox)
     yard.see("art: no job starts")
-    assert "is another folder's" in yard.status("art")["offline"]
+    wait_until(lambda: "is another folder's" in yard.status("art")["offline"])
     go()
     yard.see("a.jpg queued: ")
     assert yard.ends() == {"a.jpg": ["queued"], "b.jpg": ["queued"]}
@@ -198,7 +198,7 @@ def test_a_server_that_hangs_holds_up_its_own_folder_only_and_no_stop(
     yard.see("art: no job starts")
     (yard.desk / "a.jpg").write_text("a")
     yard.see("done: published as a.out")
-    assert "has not answered for" in yard.status("art")["offline"], "and the status itself does not ask the server"
+    wait_until(lambda: "has not answered for" in yard.status("art")["offline"])  # and does not ask the server itself
     assert yard.stop() == 0
     yard.start()
     (yard.desk / "b.jpg").write_text("b")
