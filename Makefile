@@ -13,9 +13,9 @@ PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-ver
 .DEFAULT_GOAL := test
 .PHONY: test lint format bench fuzz soak demo picture install wheel clean
 
-# Two processes of one thread each: threads of tiny models wait for each other longer than they compute.
+# Three processes, for daemons wait a lot, of one thread each: threads of tiny models wait longer than they compute.
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=2 --dist=worksteal
+	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=3 --dist=worksteal
 
 lint: .venv/dev
 	.venv/bin/ruff check .

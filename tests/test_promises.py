@@ -196,7 +196,7 @@ class Stories(RuleBasedStateMachine):
 def test_whatever_happens_each_settled_version_ends_as_one_thing_and_nothing_is_lost() -> None:
     profile = settings(
         derandomize=not STORIES,
-        max_examples=STORIES or 80,
+        max_examples=STORIES or 50,
         stateful_step_count=25,
         deadline=None,
         database=None,
