@@ -1,6 +1,7 @@
 # make demo       upscale a short clip and show where the result lies
 # make test       lint, types, import contracts, tests: what .ci/run runs
 # make bench      measure again what bench/README.md says, in about half an hour
+# make long       the tests that take too long for each time
 # make fuzz       ten thousand damaged files through the pipelines, in some five minutes
 # make soak       a daemon under fire for 20 minutes, or for MINUTES=5; docs/soak.md says what it found
 # make            the same as make test
@@ -11,11 +12,14 @@ PYTHON ?= python3
 PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := test
-.PHONY: test lint format bench fuzz soak demo picture install wheel clean
+.PHONY: test lint long format bench fuzz soak demo picture install wheel clean
 
 # Three processes, for daemons wait a lot, of one thread each: threads of tiny models wait longer than they compute.
 test: lint
 	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=3 --dist=worksteal
+
+long: .venv/dev
+	OMP_NUM_THREADS=1 .venv/bin/pytest -m long
 
 lint: .venv/dev
 	.venv/bin/ruff check .

@@ -81,6 +81,7 @@ def test_ten_good_pictures_and_three_that_are_not_are_worked_off(house: House) -
         assert sum(1 for _ in film.decode(video=0)) == 5
 
 
+@pytest.mark.long
 def test_a_kill_in_the_middle_of_any_of_them_changes_no_byte(house: House, models: Path, tmp_path: Path) -> None:
     calm = furnished(tmp_path / "calm", models)
     for home in (calm, house):

@@ -71,7 +71,14 @@ def test_the_report_says_which_weights_and_settings_made_it(calm: House) -> None
     assert len(made["weights_sha256"]) == 64
 
 
-@pytest.mark.parametrize("moment", ["loaded", "segment 1 of", "segment 2 of"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param("loaded", marks=pytest.mark.long),
+        "segment 1 of",
+        pytest.param("segment 2 of", marks=pytest.mark.long),
+    ],
+)
 def test_a_killed_daemon_goes_on_and_gives_the_same_bytes(house: House, calm: House, moment: str) -> None:
     house.start()
     house.see(f"{moment}")

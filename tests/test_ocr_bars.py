@@ -188,6 +188,7 @@ def test_a_reading_that_was_cut_off_gives_the_same_bytes(book: Path) -> None:
         assert again.files == calm.files
 
 
+@pytest.mark.long
 def test_several_workers_give_the_same_bytes_as_one(book: Path) -> None:
     one = read(book, outputs=("pdf", "json"))
     assert read(book, outputs=("pdf", "json"), workers=2, parts="others").files == one.files

@@ -298,7 +298,9 @@ def other(tmp_path: Path) -> Iterator[House]:
         os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("moment", ["segment 1 of 10 done", "segment 6 of 10 done"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("segment 1 of 10 done", marks=pytest.mark.long), "segment 6 of 10 done"]
+)
 def test_a_killed_daemon_goes_on_and_gives_the_same_bytes(moment: str, other: House, calm: House) -> None:
     frames(*TEN)(other.inbox / "ten.tif")
     other.start()

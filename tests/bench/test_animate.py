@@ -9,6 +9,7 @@ from darkroom.pipelines.animate.attention import BACKENDS
 animate = bench("animate")
 
 
+@pytest.mark.long
 def test_each_way_of_a_step_is_measured_or_says_why_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     rows = rows_of("animate", tmp_path)

@@ -30,6 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, list[
     return page.read_text(), json.loads(rows.read_text())
 
 
+@pytest.mark.long
 def test_a_smoke_run_says_that_it_is_one_and_leaves_the_rest_of_the_page(made: tuple[str, object]) -> None:
     page, _ = made
     assert page.startswith("before\n")
@@ -40,6 +41,7 @@ def test_a_smoke_run_says_that_it_is_one_and_leaves_the_rest_of_the_page(made: t
     assert [len(parsed(part)) > 3 for part in tables] == [True] * 3
 
 
+@pytest.mark.long
 def test_stages_add_up_to_the_chunk(made: tuple[str, dict[str, list[dict[str, object]]]]) -> None:
     rows = {str(row["stage"]): row for row in made[1]["A chunk by its stages"]}
     stages = ("enlarge by bicubic", "projection", "transformer", "decoder", "colours")
@@ -51,6 +53,7 @@ def test_stages_add_up_to_the_chunk(made: tuple[str, dict[str, list[dict[str, ob
     assert {"the first chunk", "a streamed chunk, by the clock", "– feed-forward"} <= set(rows)
 
 
+@pytest.mark.long
 def test_all_tables_have_what_a_gpu_would_be_asked(made: tuple[str, dict[str, list[dict[str, object]]]]) -> None:
     assert {row["way"] for row in made[1]["Attention of one layer"]} >= {"FlexAttention", "Triton"}
     changes = bench("without").changes(flashvsr.ARCHITECTURES["tiny"], 128, 128)

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 from tables import bench, number, rows_of
 
 
+@pytest.mark.long
 def test_two_workers_and_two_supervisors_are_measured(tmp_path: Path) -> None:
     rows = rows_of("memory", tmp_path)
     assert [row["process"] for row in rows] == ["worker", "worker", "supervisor", "supervisor"]

@@ -6,6 +6,7 @@ from tables import bench, number, rows_of
 ocr = bench("ocr")
 
 
+@pytest.mark.long
 def test_quick_ways_read_the_pages_or_say_why_not(tmp_path: Path) -> None:
     own, other = rows_of("ocr", tmp_path)
     assert [own["way"], other["way"]] == list(ocr.QUICK_WAYS)

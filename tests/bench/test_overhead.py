@@ -4,6 +4,7 @@ import pytest
 from tables import number, rows_of
 
 
+@pytest.mark.long
 def test_the_parts_of_the_way_add_up_for_a_cold_and_a_warm_worker(tmp_path: Path) -> None:
     cold, warm = rows_of("overhead", tmp_path)
     assert (cold["worker"], warm["worker"]) == ("cold", "warm")

@@ -5,6 +5,7 @@ from tables import bench, number, rows_of
 seams = bench("seams")
 
 
+@pytest.mark.long
 def test_a_longer_lead_in_brings_a_segment_nearer_to_the_whole_stream(tmp_path: object) -> None:
     rows = rows_of("seams", tmp_path)  # type: ignore[arg-type]
     assert [int(row["lead-in, frames"]) for row in rows] == [*seams.LEAD_INS, 0, 29]

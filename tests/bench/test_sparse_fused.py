@@ -18,6 +18,7 @@ print(json.dumps(list(sparse.rows([case], (1, 2), 2, 64, torch.float32, torch.de
 """
 
 
+@pytest.mark.long
 def test_the_kernels_agree_and_have_their_rows() -> None:
     environment = {
         **os.environ,

@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 from tables import bench, number, rows_of
 
 
+@pytest.mark.long
 def test_each_variant_has_a_row_of_positive_figures(tmp_path: Path) -> None:
     rows = rows_of("upscale", tmp_path)
     assert [(row["model"], row["backend"]) for row in rows] == [("photo", "torch"), ("fast", "torch")]
