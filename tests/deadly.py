@@ -2,28 +2,18 @@
 
 import os
 import signal
-import sys
-from pathlib import Path
 
-from darkroom.daemon import cli, worker
-from darkroom.daemon.crew import COMMAND, Crew
+from programs import be_darkroom, is_worker, program
 
-WORKER = COMMAND[-1]
 WORD = "deadly"
-HERE = str(Path(__file__).parent)
-PROGRAM = (sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {HERE!r}); import deadly; deadly.main()")
+PROGRAM = program("deadly")
 
 
 def main() -> None:
     """Be `darkroom`, or its worker, as the arguments say."""
-    defaults = Crew.__init__.__kwdefaults__
-    assert defaults is not None
-    defaults["command"] = (*PROGRAM, WORKER)
-    if sys.argv[1] == WORKER:
+    if is_worker():
         _arm()
-        worker.main(sys.argv[2:])
-    else:
-        cli.main()
+    be_darkroom(PROGRAM)
 
 
 def _arm() -> None:

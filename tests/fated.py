@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 
 import studio
+from programs import program
 
 NOTES = "DARKROOM_TESTS_NOTES"  # in the environment: the folder of the notes
 EVENT = "darkroom."
-PROGRAM = (*studio.PROGRAM[:-1], studio.PROGRAM[-1].replace("studio", "fated"))
+PROGRAM = program("fated")
 
 
 def main() -> None:

@@ -5,7 +5,6 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import toys
+from programs import be_darkroom, program
 
 from darkroom import pipelines
-from darkroom.daemon import cli, worker
-from darkroom.daemon.crew import COMMAND, Crew
 from darkroom.pipelines.base import Process, Segment, Tick
 
-WORKER = COMMAND[-1]
 TAKEN_BYTES = 512 * 2**20
-HERE = str(Path(__file__).parent)
-PROGRAM = (sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {HERE!r}); import hungry; hungry.main()")
+PROGRAM = program("hungry")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +52,4 @@ def main() -> None:
         pipeline="hungry:Hungry",
         suffixes=frozenset({".jpg"}),
     )
-    defaults = Crew.__init__.__kwdefaults__
-    assert defaults is not None
-    defaults["command"] = (*PROGRAM, WORKER)
-    if sys.argv[1] == WORKER:
-        worker.main(sys.argv[2:])
-    else:
-        cli.main()
+    be_darkroom(PROGRAM)

@@ -3,11 +3,9 @@
 import ctypes
 import fcntl
 import os
-import signal
 import struct
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -189,52 +187,3 @@ def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
         yield handle
     finally:
         os.close(handle)
-
-
-# -- crash points ----------------------------------------------------------------------------------------------------
-
-
-def at_point(number: int, act: Callable[[], object]) -> None:
-    """Do `act` when this process passes its crash point `number`, counted from 0; there is no way back."""
-    left = iter(range(number + 1))
-
-    def hook(event: str, _arguments: object) -> None:
-        if event.startswith("darkroom.") and next(left, None) == number:
-            act()
-
-    sys.addaudithook(hook)
-
-
-def at_each_point(act: Callable[[str], object]) -> None:
-    """Do `act` with the name of each crash point that this process passes; there is no way back."""
-
-    def hook(event: str, _arguments: object) -> None:
-        if event.startswith("darkroom."):
-            act(event.removeprefix("darkroom."))
-
-    sys.addaudithook(hook)
-
-
-def die() -> None:
-    """End this process as a power cut does."""
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def in_child(work: Callable[[], object]) -> bool:
-    """Run `work` in a forked child; tell whether it came to its end, False if it was killed.
-
-    Raises AssertionError if it failed otherwise; its traceback is on standard error.
-    """
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            os._exit(status)  # never back into pytest
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), f"the child ended with {status}"
-    return status == 0

@@ -6,19 +6,16 @@ real files: markers, journal, recovery, looks, attempts, publishing, originals, 
 
 import json
 import os
-import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from itertools import count
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import toys
+from killing import at_each_point, at_point, die, in_child
 
 from darkroom import pipelines
 from darkroom.daemon.attempt import attempt
@@ -34,7 +31,6 @@ from darkroom.daemon.retention import prune
 from darkroom.daemon.wire import Wire
 
 NOW = 2e9  # Unix seconds: later than the files that a test makes, so that they can be too old
-EVENT = "darkroom."
 MARKERS = ("inbox/.darkroom-", "outbox/.darkroom-", "originals/films/.darkroom-")
 FLEETING = (f"state/{FILE}", "state/backups/", "state/folders.json", "state/retention.json", *MARKERS)
 
@@ -124,14 +120,10 @@ def passes(work: Callable[[], object]) -> list[str]:
     Raises AssertionError if it failed.
     """
     reading, writing = os.pipe()
-    if not (child := os.fork()):
-        os.close(reading)
-        _be_child(work, lambda name: os.write(writing, f"{name}\n".encode()))
+    assert in_child(lambda: at_each_point(lambda name: os.write(writing, f"{name}\n".encode())), work)
     os.close(writing)
     with os.fdopen(reading) as told:
-        names = told.read().split()
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    return names
+        return told.read().split()
 
 
 def dies_at(number: int, work: Callable[[], object]) -> bool:
@@ -139,27 +131,4 @@ def dies_at(number: int, work: Callable[[], object]) -> bool:
 
     Raises AssertionError if it failed otherwise.
     """
-    left = count(-number)
-    if not (child := os.fork()):
-        _be_child(work, lambda _: os.kill(os.getpid(), signal.SIGKILL) if next(left) == 0 else None)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL), status
-    return status != 0
-
-
-def _be_child(work: Callable[[], object], told: Callable[[str], object]) -> None:
-    """Do `work`, telling each crash point, and never come back to the test."""
-    status = 1
-    try:
-        sys.addaudithook(partial(_hear, told))
-        work()
-        status = 0
-    except Exception:
-        traceback.print_exc()
-    finally:
-        os._exit(status)
-
-
-def _hear(told: Callable[[str], object], event: str, _: object) -> None:
-    if event.startswith(EVENT):
-        told(event.removeprefix(EVENT))
+    return not in_child(lambda: at_point(number, die), work)

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ import pytest
 import studio
 import yaml
 from house import House, wait_until
+from programs import program
 
 from darkroom.daemon import lookout
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import FILE, Journal
 
-HERE = str(Path(__file__).parent)
-PROGRAM = (sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {HERE!r}); import shares; shares.main()")
+PROGRAM = program("shares")
 HANGS_AFTER_S = 2.0
 MOUNTINFO = Path("/proc/self/mountinfo")
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import at_point, in_child
 from one_job import SOURCE, OneJob, use_toys
-from power import Disk, at_point, disk, in_child
+from power import Disk, disk
 
 from darkroom.daemon import attempt
 from darkroom.daemon.backup import damage

@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from killing import at_each_point, at_point, die, in_child
 from one_job import SOURCE, OneJob, use_toys
-from power import Disk, at_each_point, at_point, die, disk, in_child
+from power import Disk, disk
 
 from darkroom.daemon.backup import BACKUPS, back_up, damage, open_or_recover
 from darkroom.daemon.config import load

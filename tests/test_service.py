@@ -7,30 +7,17 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from booted import SHARE, Service, installed, readme_commands, rested
 from house import House, cut_clip, wait_until
+from installed import SHARE, Service, readme_commands
 
 from darkroom.daemon.lock import is_taken
 from darkroom.pipelines.upscale.models import MODELS
 
 FILM_OPTIONS = "model: fast\nsegment_frames: 8\n"
 WEIGHTS = MODELS["fast"].file
-
-
-@pytest.fixture(scope="module")
-def machine_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with installed(tmp_path_factory.mktemp("machine")) as service:
-        yield service
-
-
-@pytest.fixture
-def service(machine_service: Service) -> Iterator[Service]:
-    with rested(machine_service):
-        yield machine_service
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +71,7 @@ def test_the_commands_of_the_readme_make_user_folders_and_a_service_that_runs(ma
 def test_the_start_is_over_when_lock_and_journal_are_there_and_not_before(service: Service) -> None:
     service.hold("lock")
     service.hold("folders.json")
-    mark = len(service.lines)
+    mark = service.now()
     service.systemctl("start", "--no-block")
     service.see("held before open lock", mark)
     assert (service.show("ActiveState"), service.show("SubState")) == ("activating", "start")
@@ -133,8 +120,8 @@ def test_a_film_comes_out_as_without_a_sandbox_and_belongs_to_the_group(
 ) -> None:
     service.systemctl("start")
     service.hold("000001.mp4")
+    mark = service.now()
     drop(service, film)
-    mark = len(service.lines)
     service.see("held before os.rename 000001.mp4", mark)
     service.wait("StatusText", ".*film.mp4: segment 2 of 5.*")
     print(service.show("StatusText"))
@@ -150,7 +137,7 @@ def test_a_film_comes_out_as_without_a_sandbox_and_belongs_to_the_group(
 def test_a_film_whose_worker_and_daemon_are_killed_and_stopped_comes_out_the_same(
     service: Service, film: Path, undisturbed: bytes
 ) -> None:
-    first = len(service.lines)
+    first = service.now()
     service.configure("TimeoutStopSec=15")
     service.systemctl("start")
     service.hold(WEIGHTS)
@@ -164,18 +151,19 @@ def test_a_film_whose_worker_and_daemon_are_killed_and_stopped_comes_out_the_sam
     assert not list(service.state.glob("work/*/*/*.mp4"))
 
     service.hold("000001.mp4")
+    mark = service.now()
     service.systemctl("start")
-    daemon, mark = service.show("MainPID"), len(service.lines)
+    daemon = service.show("MainPID")
     service.see("held before os.rename 000001.mp4", mark)
     (worker,) = service.workers()
-    mark = len(service.lines)
+    mark = service.now()
     os.kill(worker, signal.SIGKILL)
     service.see("the worker was ended by SIGKILL", mark)
     service.see("held before os.rename 000001.mp4", mark)
     assert service.show("MainPID") == daemon and service.show("NRestarts") == "0"
 
     (worker,) = service.workers()
-    mark = len(service.lines)
+    mark = service.now()
     service.systemctl("kill", "--kill-whom=main", "--signal=KILL")
     service.see("code=killed, status=9/KILL", mark)
     service.see("held before os.rename 000001.mp4", mark)
@@ -206,7 +194,7 @@ def test_a_film_whose_worker_and_daemon_are_killed_and_stopped_comes_out_the_sam
 
 
 def test_a_main_loop_that_hangs_is_ended_by_the_watchdog_and_its_job_goes_on(service: Service) -> None:
-    mark = len(service.lines)
+    mark = service.now()
     service.paint("WatchdogSec=3", strokes=3)
     service.see("started on cpu", mark)
     service.hold("live.json")
@@ -223,7 +211,7 @@ def test_a_main_loop_that_hangs_is_ended_by_the_watchdog_and_its_job_goes_on(ser
 def test_restarts_in_a_loop_with_a_segment_that_does_not_end_cost_nothing(service: Service) -> None:
     service.paint(worker={"drain": 0.2})  # a stop ends the worker after that
     for _ in range(6):
-        mark = len(service.lines)
+        mark = service.now()
         service.systemctl("restart")
         service.see("wall.png started on cpu", mark)
     service.go()
@@ -233,9 +221,9 @@ def test_restarts_in_a_loop_with_a_segment_that_does_not_end_cost_nothing(servic
 
 
 def test_a_second_sigterm_ends_a_stop_that_waits(service: Service) -> None:
-    mark = len(service.lines)
+    mark = service.now()
     service.paint()
-    service.see("wall.png started on cpu", mark)
+    service.wait("StatusText", ".*segment 1 of 2.*")
     service.systemctl("stop", "--no-block")
     service.see("a second signal stops at once", mark)
     assert service.show("ActiveState") == "deactivating"

@@ -6,13 +6,12 @@ One boot for all; RestartSec is shortened by a drop-in.
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import yaml
-from booted import CONFIG, PYTHON, STUDIO, Service, installed, rested
+from booted import PYTHON
 from house import wait_until
+from installed import CONFIG, STUDIO, Service
 
 CAP_LEASE = 28  # capability.h
 FILL = """
@@ -28,24 +27,12 @@ while sent:  # each socket may have some words on their way; all is full when a 
 """
 
 
-@pytest.fixture(scope="module")
-def machine_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with installed(tmp_path_factory.mktemp("machine")) as service:
-        yield service
-
-
-@pytest.fixture
-def service(machine_service: Service) -> Iterator[Service]:
-    with rested(machine_service):
-        yield machine_service
-
-
 # -- the configuration -----------------------------------------------------------------------------------------------
 
 
 def test_a_faulty_configuration_ends_with_78_names_all_faults_and_is_not_started_again(service: Service) -> None:
     config = service.machine.root / CONFIG
-    good, mark = config.read_text(), len(service.lines)
+    good, mark = config.read_text(), service.now()
     config.write_text(good.replace("pipeline: ocr", "pipeline: ocr\n    setle: 2") + "umask: '1777'\n")
     assert service.systemctl("start", check=False).returncode != 0
     assert (service.show("ActiveState"), service.show("SubState")) == ("failed", "failed")  # else: auto-restart
@@ -60,7 +47,7 @@ def test_a_faulty_configuration_ends_with_78_names_all_faults_and_is_not_started
 
 def test_a_reload_with_a_faulty_configuration_keeps_the_old_one(service: Service) -> None:
     service.paint()
-    config, pid, mark = service.machine.root / CONFIG, service.show("MainPID"), len(service.lines)
+    config, pid, mark = service.machine.root / CONFIG, service.show("MainPID"), service.now()
     good = config.read_text()
     config.write_text("folders: [half of")
     service.systemctl("reload")
@@ -78,7 +65,7 @@ def test_a_reload_with_a_faulty_configuration_keeps_the_old_one(service: Service
 
 
 def test_lines_have_the_priority_of_what_they_say(service: Service) -> None:
-    mark = len(service.lines)
+    mark = service.now()
     service.paint(broken=True)
     service.go()
     assert service.see("wall.png failed: a bug in Darkroom", mark).priority == 4
@@ -101,7 +88,7 @@ def test_with_its_standard_streams_closed_it_works_and_gives_their_numbers_to_no
 
 
 def test_work_goes_on_while_journald_hangs_and_what_was_said_is_read_later(service: Service) -> None:
-    mark = len(service.lines)
+    mark = service.now()
     service.paint()
     service.see("wall.png started on cpu", mark)
     machine = service.machine
@@ -112,13 +99,13 @@ def test_work_goes_on_while_journald_hangs_and_what_was_said_is_read_later(servi
         assert not any("done: published" in line.words for line in service.lines[mark:])
     service.see("done: published", mark)
     machine.run("systemctl", "restart", "systemd-journald")
-    mark = len(service.lines)
+    mark = service.now()
     service.systemctl("reload")
     service.see("is in force", mark)
 
 
 def test_work_goes_on_while_systemd_hears_nothing_and_the_end_of_the_start_is_told_again(service: Service) -> None:
-    machine, mark = service.machine, len(service.lines)
+    machine, mark = service.machine, service.now()
     service.hold("folders.json")
     service.go()
     service.paint(start=["--no-block"])
@@ -166,7 +153,7 @@ def test_the_sandbox_refuses_what_the_service_needs_not_and_torch_has_all_cores(
 
 
 def test_a_share_that_is_missing_stops_no_start_and_is_used_once_it_is_there(service: Service) -> None:
-    machine, mark = service.machine, len(service.lines)
+    machine, mark = service.machine, service.now()
     config = machine.root / CONFIG
     settings = yaml.safe_load(config.read_text()) | {"watch": {"scan_local": 1}}
     settings["folders"][2] |= {"inbox": "/mnt/films/in", "outbox": "/mnt/films/out"}
@@ -180,7 +167,7 @@ def test_a_share_that_is_missing_stops_no_start_and_is_used_once_it_is_there(ser
     )
     service.see("animate: jobs may start", mark)
     assert machine.run("ls", "-A", "/var/films/in", "/var/films/out").stdout.count(".darkroom-") == 2
-    mark = len(service.lines)
+    mark = service.now()
     machine.run("umount", "/mnt/films")
     print(service.see("animate: no job starts", mark))
     assert machine.run("ls", "-A", "/mnt/films").stdout == ""

@@ -20,19 +20,16 @@ from typing import Any
 
 import toys
 from house import House
+from programs import be_darkroom, program
 from pydantic import BaseModel, ConfigDict
 
 from darkroom import pipelines
-from darkroom.daemon import cli, worker
-from darkroom.daemon.crew import COMMAND, Crew
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, FILE, Journal
 from darkroom.pipelines import Kind
 from darkroom.pipelines.base import Process, Segment, Site, Tick, split
 
-WORKER = COMMAND[-1]
-HERE = str(Path(__file__).parent)
-PROGRAM = (sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, {HERE!r}); import workshop; workshop.main()")
+PROGRAM = program("workshop")
 LOST = "CUDA error: an illegal memory access was encountered"
 
 
@@ -128,13 +125,7 @@ def main() -> None:
         Journal.__init__.__kwdefaults__["patience_s"] = float(patience)
     time.sleep = sleep  # type: ignore[assignment]
     pipelines.KINDS["forge"] = FORGE
-    defaults = Crew.__init__.__kwdefaults__
-    assert defaults is not None
-    defaults["command"] = (*PROGRAM, WORKER)
-    if sys.argv[1] == WORKER:
-        worker.main(sys.argv[2:])
-    else:
-        cli.main()
+    be_darkroom(PROGRAM)
 
 
 class Workshop(House):

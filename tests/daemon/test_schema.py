@@ -1,6 +1,4 @@
-import os
 import shutil
-import signal
 import sqlite3
 from contextlib import closing
 from itertools import count
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import die, in_child
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
@@ -148,29 +147,22 @@ def test_a_reader_that_is_newer_than_the_daemon_says_so_and_changes_nothing(tmp_
 
 def dies_at(statement: int, path: Path) -> bool:
     """Open the journal at `path` in a child that is killed before SQLite runs its statement of this number."""
-    child = os.fork()
-    if not child:
-        status = 1
-        try:
-            left, connect = iter(range(statement)), sqlite3.connect
+    left, connect = iter(range(statement)), sqlite3.connect
 
-            def count_down(_: str) -> None:
-                if next(left, None) is None:
-                    os.kill(os.getpid(), signal.SIGKILL)
+    def count_down(_: str) -> None:
+        if next(left, None) is None:
+            die()
 
-            def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
-                sql: sqlite3.Connection = connect(*arguments, **options)
-                sql.set_trace_callback(count_down)
-                return sql
+    def connect_and_count(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        sql: sqlite3.Connection = connect(*arguments, **options)
+        sql.set_trace_callback(count_down)
+        return sql
 
-            sqlite3.connect = connect_and_count  # type: ignore[assignment]
-            Journal(path).close()
-            status = 0
-        finally:
-            os._exit(status)  # never back into pytest
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, -signal.SIGKILL)
-    return status != 0
+    def work() -> None:
+        sqlite3.connect = connect_and_count  # type: ignore[assignment]
+        Journal(path).close()
+
+    return not in_child(work)
 
 
 def shape(path: Path) -> list[str]:
