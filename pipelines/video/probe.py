@@ -5,7 +5,6 @@ import stat
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from math import floor
@@ -15,7 +14,6 @@ from typing import cast
 import av
 from av.buffer import Buffer
 from av.container import InputContainer
-from av.packet import Packet
 from av.sidedata.sidedata import Type
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
@@ -26,46 +24,17 @@ from darkroom.pipelines.video.colors import LAYOUTS, Colors, describe, find_unsu
 from darkroom.pipelines.video.facts import StreamFacts, StreamKind, VideoFacts
 from darkroom.pipelines.video.source import MOST_PIXELS, opened, spoken, unwritten_bytes
 from darkroom.pipelines.video.timestamps import display_times, entry_points, find_jump_back, find_pause, usual_step
+from darkroom.pipelines.video.tracks import Track, read_tracks
 
 SMALLEST, LARGEST = 16, 16_384  # pixels a side; the larger is the limit of H.264 encoders
-MOST_FRAMES = 10_000_000  # two days at 60 a second; some 150 bytes each while they are looked at
 LONGEST_PAUSE_S = 86_400  # between two frames
 MOST_RATE = 100_000  # frames a second
 MOST_TICKS = 2**31 - 1  # between two frames: mp4 counts them in 32 bits, and the parts are mp4
 LARGEST_HOLES = 2**28  # bytes never written: room taken ahead of a download, which is searched for pictures for hours
 PROGRESSIVE = (0, 1)  # AVFieldOrder: unknown, progressive; the others name the field that comes first
 LIE_FRAMES = 250  # pictures decoded to catch wrong times: some ten seconds, for a title may stand still
-SLACK_S = 0.5  # how much earlier than declared a whole file may end: headers round, and sound may be cut
 GUESSED_TIMES = ("avi", "mpeg")  # demuxers whose times are good enough to show, not to find a frame by
 COVER = Disposition.attached_pic | Disposition.timed_thumbnails
-
-
-@dataclass(slots=True)
-class _Track:
-    """What the packets of one stream said."""
-
-    packets: int = 0
-    first_s: Fraction | None = None
-    end_s: Fraction | None = None
-    pts: list[int | None] = field(default_factory=list)  # the video's only
-    dts: list[int | None] = field(default_factory=list)
-    durations: list[int] = field(default_factory=list)
-    keys: list[bool] = field(default_factory=list)
-
-    def add(self, packet: "Packet[Stream]") -> None:
-        self.packets += 1
-        time = packet.pts if packet.pts is not None else packet.dts
-        if time is not None:
-            start, end = time * packet.time_base, (time + (packet.duration or 0)) * packet.time_base
-            self.first_s = start if self.first_s is None else min(self.first_s, start)
-            self.end_s = end if self.end_s is None else max(self.end_s, end)
-
-    def add_picture(self, packet: "Packet[Stream]") -> None:
-        self.add(packet)
-        self.pts.append(packet.pts)
-        self.dts.append(packet.dts)
-        self.durations.append(packet.duration or 0)
-        self.keys.append(packet.is_keyframe)
 
 
 def probe(source: Path) -> VideoFacts:
@@ -77,7 +46,7 @@ def probe(source: Path) -> VideoFacts:
     status = _status(source)
     with opened(source) as container:
         video = _main_video(source, container)
-        tracks = _demux(source, container, video)
+        tracks = read_tracks(source, container, video)
         return _facts(source, status, container, video, tracks)
 
 
@@ -117,41 +86,12 @@ def _check_size(source: Path, width: int, height: int) -> None:
         )
 
 
-def _demux(source: Path, container: InputContainer, video: VideoStream) -> dict[int, _Track]:
-    tracks = {stream.index: _Track() for stream in container.streams}
-    cut = False
-    for packet in container.demux():
-        if not packet.size:  # PyAV ends each stream with an empty packet
-            continue
-        cut = packet.is_corrupt
-        if packet.stream_index != video.index:
-            tracks[packet.stream_index].add(packet)
-        elif not packet.is_discard:  # an edit list hides it: decoders never show it
-            tracks[video.index].add_picture(packet)
-            if tracks[video.index].packets > MOST_FRAMES:
-                raise Rejected(f"{spoken(source)}: more than {MOST_FRAMES} frames; split the file")
-    _check_whole(source, container, tracks, cut)
-    return tracks
-
-
-def _check_whole(source: Path, container: InputContainer, tracks: dict[int, _Track], cut: bool) -> None:
-    """Compare what the header declares with what came; formats without a declared length cannot be told."""
-    ends = [track.end_s for track in tracks.values() if track.end_s is not None]
-    if not ends:
-        raise Rejected(f"{spoken(source)}: the header is there but no pictures; is the copy whole?")
-    if container.format.name == "mpegts":  # declares nothing, and a broken packet may come from the aerial
-        return
-    declared, got = (container.duration or 0) / av.time_base, float(max(ends))
-    if declared - got > SLACK_S or cut:
-        raise Rejected(f"{spoken(source)}: ends at {got:.1f} s of {declared:.1f} s; the copy is incomplete?")
-
-
 def _facts(
     source: Path,
     status: os.stat_result,
     container: InputContainer,
     video: VideoStream,
-    tracks: dict[int, _Track],
+    tracks: dict[int, Track],
 ) -> VideoFacts:
     track = tracks[video.index]
     time_base, rate = _clock(source, video)
@@ -207,7 +147,7 @@ def _clock(source: Path, video: VideoStream) -> tuple[Fraction, Fraction]:
     return video.time_base, rate
 
 
-def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> tuple[tuple[int, ...], bool]:
+def _times(source: Path, track: Track, time_base: Fraction, rate: Fraction) -> tuple[tuple[int, ...], bool]:
     step = max(1, round(1 / (rate * time_base)))
     if not track.pts:
         raise Rejected(f"{spoken(source)}: the video stream is empty; is the copy whole?")
@@ -224,7 +164,7 @@ def _times(source: Path, track: _Track, time_base: Fraction, rate: Fraction) -> 
     return times, own
 
 
-def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
+def _times_lie(source: Path, video: VideoStream, track: Track) -> bool:
     """Whether decoded pictures come with falling times.
 
     Some cameras write an mp4 with B-frames as if it had none. The decoder then gives the pictures in the
@@ -238,13 +178,13 @@ def _times_lie(source: Path, video: VideoStream, track: _Track) -> bool:
     return times != sorted(times)
 
 
-def _last_duration(track: _Track, times: Sequence[int], step: int) -> int:
+def _last_duration(track: Track, times: Sequence[int], step: int) -> int:
     last = track.pts.index(times[-1]) if times[-1] in track.pts else -1
     known = 0 < track.durations[last] <= MOST_TICKS
     return track.durations[last] if known else min(usual_step(times, step), MOST_TICKS)
 
 
-def _origin(container: InputContainer, tracks: dict[int, _Track], time_base: Fraction, first: int) -> int:
+def _origin(container: InputContainer, tracks: dict[int, Track], time_base: Fraction, first: int) -> int:
     """The source's earliest sound or picture, in video ticks: a broadcast does not start at zero.
 
     Sound before a picture at zero (the priming of AAC) is left alone. Where the picture itself lies below
