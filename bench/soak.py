@@ -27,7 +27,7 @@ from cutting import cut
 from rows import ROOT, conditions, replaced, table
 
 from darkroom.daemon import live
-from darkroom.daemon.journal import EVERYTHING, FILE, Journal
+from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.states import State
 from darkroom.pipelines.errors import Unavailable
 
@@ -154,7 +154,7 @@ class Soak:
         """Try again what our own blows ended, work it off, and return the number of jobs tried again."""
         self.daemon.drain()
         with self.daemon.journal() as journal:
-            journal.release(EVERYTHING)
+            release_all(journal)
             struck = [job for job in journal.jobs(states=[State.QUARANTINED]) if "SIGKILL" in job.reason]
             for job in struck:
                 with contextlib.suppress(ValueError):  # a newer job has its file
@@ -173,7 +173,7 @@ class Soak:
             with contextlib.suppress(OSError, ValueError):  # it has just died
                 self.samples.append(sample(self.daemon.pid))
         with contextlib.suppress(Unavailable), self.daemon.journal() as journal:
-            if journal.release(EVERYTHING):
+            if release_all(journal):
                 self.blows["held for dying workers, released"] += 1
 
     def _strike(self) -> None:
@@ -303,6 +303,11 @@ def publish(ask: Asked, soak: Soak, findings: list[Finding], again: int) -> None
     ask.report.write_text(replaced(before, "soak", text))
     if ask.rows is not None:
         ask.rows.write_text(json.dumps([*rows, dict(soak.blows)], indent=1))
+
+
+def release_all(journal: Journal) -> bool:
+    """Undo all holds; tell whether there were any."""
+    return any([journal.release(scope) for scope in journal.holds()])
 
 
 def asked() -> Asked:

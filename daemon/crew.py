@@ -212,9 +212,3 @@ class Crew:
             return 0.0
         (start, first), (end, last) = self._ticks[0], self._ticks[-1]
         return max(0.0, (last - first) / (end - start)) if end > start else 0.0
-
-
-def devices(wanted: Sequence[str]) -> list[str]:
-    """Return the devices to use; `auto` is the first GPU, or the CPU. Torch is not asked: it is the worker's."""
-    automatic = "cuda:0" if Path("/dev/nvidia0").exists() else "cpu"
-    return list(dict.fromkeys(automatic if device == "auto" else device for device in wanted))

@@ -9,6 +9,7 @@ from typing import Any
 
 from darkroom.daemon import live
 from darkroom.daemon.config import Config, Folder
+from darkroom.daemon.devices import devices, with_devices
 from darkroom.daemon.gate import why_closed
 from darkroom.daemon.job import Event, Job
 from darkroom.daemon.journal import FILE, Journal
@@ -69,7 +70,7 @@ def take_status(config: Config, now: datetime) -> Status:
     """Return how things stand at `now`, local time. No inbox is touched: its server may hang. Raises Unavailable."""
     journal = journal_of(config)
     picture = picture_of(config)
-    holds = journal.holds() if journal else {}
+    holds = with_devices(journal.holds(), devices(config.worker.devices)) if journal else {}
     counts = journal.counts() if journal else {}
     folders = []
     for folder in config.folders:

@@ -14,12 +14,13 @@ from pathlib import Path
 from darkroom.daemon.charge import crashed, exit_words, unavailable
 from darkroom.daemon.clock import boot_id, unix_now, uptime
 from darkroom.daemon.config import Config, ConfigError, load
-from darkroom.daemon.crew import Crew, devices
+from darkroom.daemon.crew import Crew
+from darkroom.daemon.devices import CircuitBreakers, devices, on_hold, with_devices
 from darkroom.daemon.gate import but_for_numbers, why_closed
 from darkroom.daemon.housekeeping import Housekeeping
 from darkroom.daemon.intake import free_twins, take_in
 from darkroom.daemon.job import Job
-from darkroom.daemon.journal import EVERYTHING, Journal
+from darkroom.daemon.journal import Journal
 from darkroom.daemon.lookout import IDENTITIES, NOT_LOOKED, Look, Lookout
 from darkroom.daemon.marker import load_identities, save_identities
 from darkroom.daemon.memory import usable_bytes
@@ -40,7 +41,6 @@ log = logging.getLogger(__name__)
 PULSE_S = 0.5  # the longest pause of the loop
 OLDEST_EVERY = 8  # every so many claims the oldest job goes first, so that none waits for ever
 SAY_AGAIN_S = 60.0  # a trouble that stays is told so often, not with each round
-FAILING_AFTER = 3  # different jobs in a row whose worker crashed: it is the device, not the files
 EXTEND_S = 15.0  # more time asked of systemd, again and again while a stop is under way
 
 
@@ -53,7 +53,10 @@ class Supervisor:
         self._memory = config.worker.memory or usable_bytes()  # that a worker may hold
         self._signals = Signals()
         self._systemd = Systemd()
-        self._crew = [Crew(config_path, config, device, lock_fd) for device in devices(config.worker.devices)]
+        self._devices = devices(config.worker.devices)
+        self._crew = [Crew(config_path, config, device, lock_fd) for device in self._devices]
+        self._breakers = CircuitBreakers(journal)
+        self._resting: dict[str, str] = {}  # devices on hold, and why
         self._watcher = Watcher()
         self._lookouts: dict[str, Lookout] = {}
         self._closed: dict[str, str] = {}  # by folder: why its jobs do not start, "" if they do
@@ -63,7 +66,6 @@ class Supervisor:
         self._cold: set[Crew] = set()  # whose worker is to be started before there is a job for it
         self._claims = 0
         self._said: dict[str, float] = {}  # by its words: when the trouble that passes was told last
-        self._crashes: dict[str, list[int]] = {}  # by device: different jobs whose worker fell, since one was done
 
     def run(self, *, drain: bool) -> None:
         """Work until a stop signal comes or, with `drain`, until nothing is left that could be done."""
@@ -107,7 +109,8 @@ class Supervisor:
         if self._signals.reload():
             self._reload()
         touched = self._watcher.touched()
-        holds = self._journal.holds()
+        holds = with_devices(self._journal.holds(), self._devices)
+        self._resting = on_hold(holds, self._devices)
         for lookout in self._lookouts.values():
             if lookout.folder.inbox in touched:
                 lookout.wake()
@@ -190,7 +193,7 @@ class Supervisor:
             self._lookouts[job.folder].wake()  # a new version of its file may have waited for this
         crew.finished()  # first of all: where the journal is locked, nobody says again that the job is over
         if self._journal.job(job.id).state is State.DONE:
-            self._crashes.pop(crew.device, None)
+            self._breakers.close(crew.device)
         free_twins(self._journal, unix_now())
 
     def _settle(self, crew: Crew, number: int, status: int, how: str) -> None:
@@ -198,7 +201,7 @@ class Supervisor:
         job = self._journal.job(number)
         if job.state not in BUSY:  # its end was recorded before the worker went
             if status == DEVICE_GONE:
-                self._suspect_device(crew, number, job.reason)
+                self._breakers.strain(crew.device, number, job.reason, now=unix_now())
             return
         if job.ask in ASKED and job.state is State.RUNNING:  # the worker went, or hung, before it could answer
             self._journal.move(job.id, ASKED[job.ask], f"asked to {job.ask}; {how}", now=unix_now())
@@ -210,23 +213,7 @@ class Supervisor:
         verdict = crashed(job, how, parts, KINDS[job.pipeline].crashes)
         self._journal.move(job.id, verdict.state, verdict.reason, now=unix_now(), **verdict.columns)
         log.error("job=%d %s %s: %s", job.id, job.name, verdict.state, verdict.reason)
-        self._suspect_device(crew, number, how)
-
-    def _suspect_device(self, crew: Crew, number: int, how: str) -> None:
-        """Once some jobs in a row fell, hold everything and try all again: not each of the files can be at fault."""
-        before = self._crashes.get(crew.device, [])
-        fallen = self._crashes[crew.device] = [*(seen for seen in before if seen != number), number]
-        if len(fallen) < FAILING_AFTER:
-            return
-        last = f"{FAILING_AFTER} jobs in a row ended the worker on {crew.device}, and last {how}"
-        reason = f"{last}; when device and memory are well: darkroom release --all"
-        self._journal.hold(EVERYTHING, reason, now=unix_now())
-        for seen in fallen:
-            if (state := self._journal.job(seen).state) in (State.QUARANTINED, State.FAILED):
-                self._journal.retry(seen, now=unix_now())
-            elif state is State.QUEUED:
-                self._journal.note(seen, failures=0, not_before=0)
-        del self._crashes[crew.device]
+        self._breakers.strain(crew.device, number, how, now=unix_now())
 
     def _answer_asks(self) -> None:
         for crew in self._crew:
@@ -241,7 +228,7 @@ class Supervisor:
     def _start_jobs(self) -> None:
         open_folders = [name for name, why in self._closed.items() if not why]
         for crew in self._crew:
-            if crew.job is not None or not open_folders:
+            if crew.job is not None or crew.device in self._resting or not open_folders:
                 continue
             oldest = self._claims % OLDEST_EVERY == OLDEST_EVERY - 1
             job = self._journal.claim(open_folders, now=unix_now(), uptime=uptime(), boot=boot_id(), oldest=oldest)
@@ -271,7 +258,8 @@ class Supervisor:
 
     def _tell(self) -> None:
         crew = {crew.device: crew.now() for crew in self._crew}
-        line = self._picture.draw(self._lookouts, self._closed, crew, self._notes)
+        notes = [*self._notes, *(f"{device}: on hold: {why}" for device, why in self._resting.items())]
+        line = self._picture.draw(self._lookouts, self._closed, crew, notes)
         self._systemd.status(line)
 
     def _pause(self) -> None:

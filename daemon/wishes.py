@@ -12,6 +12,7 @@ from typing import Any
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.content import fingerprint
+from darkroom.daemon.devices import SCOPE
 from darkroom.daemon.filesystem import (
     MOUNTINFO,
     Stat,
@@ -82,8 +83,12 @@ def hold_folder(journal: Journal, scope: str, reason: str, *, now: float) -> str
 
 
 def release_folder(journal: Journal, scope: str) -> str:
-    """Undo `hold_folder`, and say in one line what still keeps jobs from starting."""
-    was = journal.release(scope)
+    """Undo `hold_folder`, and say in one line what still keeps jobs from starting.
+
+    With EVERYTHING the devices at fault are released too.
+    """
+    resting = [held for held in journal.holds() if scope == EVERYTHING and held.startswith(SCOPE)]
+    was = any([journal.release(held) for held in (scope, *resting)])
     others = [_words(name) for name in journal.holds() if EVERYTHING in (scope, name)]
     rest = f"; still on hold: {', '.join(others)}" if others else ""
     return f"{_words(scope)}: {'released' if was else 'was not on hold'}{rest}"

@@ -269,6 +269,25 @@ def test_a_device_that_stays_lost_pauses_the_queue_and_no_file_is_blamed(shop: W
     assert_all_is_well(shop, "a", "b", "c", "d")
 
 
+def test_of_two_devices_the_one_that_stays_lost_is_put_on_hold_and_the_other_does_all(tmp_path: Path) -> None:
+    shop = Workshop(tmp_path / "shop", {"devices": ["cpu", "cuda:7"]})
+    go = shop.root / "go"
+    for name in "abcd":
+        shop.put(name, "broken cuda:7", f"silent {go}", name)
+    shop.start()
+    shop.see("cuda:7: on hold: 3 jobs in a row ended the worker on cuda:7")
+    wait_until(lambda: "cuda:7: on hold: 3 jobs" in shop.command("status").stdout)
+    go.touch()
+    wait_until(lambda: set(shop.states().values()) == {"done"})
+    assert not any("no job starts: on hold" in line for line in shop.lines)
+    assert shop.stop() == 0
+    shop.put("e", "after a start")
+    assert shop.drain() == 0
+    assert "job=5 e.txt started on cpu" in "".join(shop.lines), "the hold outlives the daemon"
+    shop.release()
+    assert "on hold" not in shop.command("status").stdout
+
+
 # -- nobody listens --------------------------------------------------------------------------------------------------
 
 

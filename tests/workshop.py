@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict
 from darkroom import pipelines
 from darkroom.daemon.job import Job
 from darkroom.daemon.journal import EVERYTHING, FILE, Journal
+from darkroom.daemon.wishes import release_folder
 from darkroom.pipelines import Kind
 from darkroom.pipelines.base import Process, Segment, Site, Tick, split
 
@@ -64,7 +65,7 @@ class Forge(toys.Toy):
             sleep(0.02)
 
         def process(segment: Segment, previous: Path | None, out: Path, tick: Tick) -> None:
-            strike(lines[segment.start])
+            strike(lines[segment.start], self.site.device)
             self._write(out, lines[segment.start].upper().encode() + b"\n")
             tick(segment.stop)
 
@@ -79,14 +80,14 @@ def sleep(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-def strike(line: str) -> None:
-    """Let happen what `line` says."""
+def strike(line: str, device: str) -> None:
+    """Let happen on `device` what `line` says."""
     blow, _, argument = line.partition(" ")
     if blow == "deadly":
         os.kill(os.getpid(), signal.SIGKILL)
     while blow == "silent" and not Path(argument).exists():
         sleep(0.02)
-    if blow == "device" and not Path(argument).exists():
+    if (blow == "device" and not Path(argument).exists()) or (blow == "broken" and argument == device):
         raise RuntimeError(LOST)
 
 
@@ -150,7 +151,7 @@ class Workshop(House):
     def release(self) -> None:
         """Undo that, as `darkroom release --all` does."""
         with Journal(self.state / FILE) as journal:
-            assert journal.release(EVERYTHING)
+            assert "released" in release_folder(journal, EVERYTHING)
 
     def jobs(self) -> dict[str, Job]:
         """Return the newest job of each source by its name."""

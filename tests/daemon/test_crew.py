@@ -11,7 +11,7 @@ import pytest
 
 from darkroom.daemon import crew as crew_module
 from darkroom.daemon.config import Config
-from darkroom.daemon.crew import RATE_WINDOW_S, Crew, devices
+from darkroom.daemon.crew import RATE_WINDOW_S, Crew
 from darkroom.daemon.job import Job, NewJob, Signature
 from darkroom.daemon.journal import Journal
 from darkroom.daemon.lock import take_lock
@@ -372,9 +372,3 @@ def test_the_rate_is_that_of_the_last_minute(
     assert now.rate == pytest.approx(10)
     assert now.eta_s == pytest.approx((100_000 - done) / 10)
     assert crew.moved == clock.now and len(crew._ticks) <= RATE_WINDOW_S + 1
-
-
-def test_devices_are_named_once_and_auto_is_one_of_them() -> None:
-    assert devices(["cuda:1", "cpu", "cuda:1"]) == ["cuda:1", "cpu"]
-    assert devices(["auto"])[0] in ("cuda:0", "cpu")
-    assert devices([*devices(["auto"]), "auto"]) == devices(["auto"])

@@ -10,6 +10,7 @@ import toys
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
 from darkroom.daemon.content import fingerprint
+from darkroom.daemon.devices import SCOPE
 from darkroom.daemon.ignore import Rules
 from darkroom.daemon.inbox import Inbox
 from darkroom.daemon.intake import take_in
@@ -227,6 +228,15 @@ def test_releasing_a_folder_says_that_everything_is_still_on_hold(journal: Journ
     hold_folder(journal, EVERYTHING, "heat", now=NOW)
     hold_folder(journal, "films", "guests", now=NOW)
     assert release_folder(journal, "films") == "films: released; still on hold: everything"
+
+
+def test_releasing_everything_releases_the_devices_at_fault_too(journal: Journal) -> None:
+    journal.hold(f"{SCOPE}cuda:1", "three fell", now=NOW)
+    assert release_folder(journal, EVERYTHING) == "everything: released"
+    assert journal.holds() == {}
+    journal.hold(f"{SCOPE}cuda:1", "three fell", now=NOW)
+    assert release_folder(journal, "films") == "films: was not on hold"
+    assert journal.holds() == {f"{SCOPE}cuda:1": "three fell"}
 
 
 # -- adding a file ----------------------------------------------------------------------------------------------------
