@@ -104,7 +104,8 @@ class House:
     def strays(self) -> list[Path]:
         """Return drafts, temporary files and work folders, none of which may outlive a job."""
         temporary = [path for path in self.outbox.glob(".darkroom-tmp/*") if path.is_file()]
-        drafts = [path for path in self.root.rglob("*draft*") if path.is_file()]
+        # os.walk, for a daemon that runs takes folders away under a glob
+        drafts = [Path(where, name) for where, _, names in os.walk(self.root) for name in names if "draft" in name]
         return [*temporary, *drafts, *self.state.glob("work/*")]
 
     def _over(self) -> bool:

@@ -39,16 +39,15 @@ def kill_workers(house: House, number: int = signal.SIGKILL) -> None:
         os.kill(pid, number)
 
 
-def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(
-    houses: list[House], tmp_path: Path, clips: list[Path]
-) -> None:
-    house = furnish(houses, tmp_path, clips[:1], step_limit=15)
+def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(houses: list[House], tmp_path: Path) -> None:
+    long = cut_clip(tmp_path / "0.mp4", 48, size=(320, 180))  # not done before it is stopped, however busy we are
+    house = furnish(houses, tmp_path, [long], step_limit=15)
     house.start("--drain")
-    house.see("segment 1 of 2 done")
+    house.see("segment 1 of 6 done")
     kill_workers(house, signal.SIGSTOP)
     house.see("has not moved for")
     assert house.wait() == 0
-    assert sum("segment 1 of 2 done" in line for line in house.lines) == 1
+    assert sum("segment 1 of 6 done" in line for line in house.lines) == 1
     assert list(house.results()) == ["0.mp4"]
 
 
