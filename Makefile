@@ -14,12 +14,15 @@ PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-ver
 .DEFAULT_GOAL := test
 .PHONY: test lint long format bench fuzz soak demo picture install wheel clean
 
+# Files in memory where that has room: tests that cut the power do so to disks of their own, and no other needs one.
+MEMORY := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 2>/dev/null && echo TMPDIR=/dev/shm)
+
 # Three processes, for daemons wait a lot, of one thread each: threads of tiny models wait longer than they compute.
 test: lint
-	OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=3 --dist=worksteal
+	$(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=3 --dist=worksteal
 
 long: .venv/dev
-	OMP_NUM_THREADS=1 .venv/bin/pytest -m long
+	$(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest -m long
 
 lint: .venv/dev
 	.venv/bin/ruff check .

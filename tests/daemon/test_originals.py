@@ -1,9 +1,8 @@
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import pytest
@@ -76,11 +75,9 @@ class Place:
 
 
 @pytest.fixture(params=["same disk", "another disk"])
-def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    with TemporaryDirectory(dir="/dev/shm" if request.param == "another disk" else tmp_path) as folder:
-        if request.param == "another disk" and Path(folder).stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("/dev/shm is not another file system here")
-        yield Path(folder) / "originals"
+def originals(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    disk: Path = tmp_path if request.param == "same disk" else request.getfixturevalue("second_disk")
+    return disk / "originals"
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -31,12 +30,11 @@ def result(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(params=["same disk", "another disk"])
-def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    with TemporaryDirectory(dir="/dev/shm" if request.param == "another disk" else tmp_path) as folder:
-        if request.param == "another disk" and Path(folder).stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("/dev/shm is not another file system here")
-        (Path(folder) / ".darkroom-outbox").write_text("id\n")
-        yield Path(folder)
+def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    disk: Path = tmp_path if request.param == "same disk" else request.getfixturevalue("second_disk")
+    (disk / "outbox").mkdir()
+    (disk / "outbox" / ".darkroom-outbox").write_text("id\n")
+    return disk / "outbox"
 
 
 def chosen(result: Path, outbox: Path, wanted: bytes = b"a/film.mkv", conflict: Conflict = "number") -> Publication:

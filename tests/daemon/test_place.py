@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -43,14 +42,6 @@ def source_of(folder: Path, data: bytes = DATA) -> Iterator[int]:
 def root(tmp_path: Path) -> Path:
     (tmp_path / "root").mkdir()
     return tmp_path / "root"
-
-
-@pytest.fixture
-def second_disk(tmp_path: Path) -> Iterator[Path]:
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        if Path(folder).stat().st_dev == tmp_path.stat().st_dev:
-            pytest.skip("/dev/shm is not another file system here")
-        yield Path(folder)
 
 
 def put(root: Path, path: bytes, data: bytes = b"new", **options: Any) -> None:
