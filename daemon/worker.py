@@ -1,10 +1,8 @@
 """The child process that owns one device: it is given jobs, one at a time."""
 
-import ctypes
 import gc
 import logging
 import os
-import signal
 import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -17,11 +15,11 @@ from darkroom.daemon.config import Config, Folder, options_for
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.wire import DEVICE_GONE, DRAIN, TRY_LATER, Wire
 from darkroom.pipelines.base import Preloads, Site
+from darkroom.pipelines.child import die_with
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 OOM_SCORE = 500  # of 1000, proc_pid_oom_score_adj(5): the kernel takes the worker before the daemon, and is outlived
 
 
@@ -84,11 +82,9 @@ def main(arguments: list[str]) -> None:
     The first message is the configuration in force; its file may have been edited since.
     """
     _, device, fd, parent = arguments
-    _die_with_parent(int(parent))
+    die_with(int(parent), "supervisor")
     with suppress(OSError):  # a /proc that cannot be written to
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor says when; a terminal's Ctrl-C reaches us too
     with Connection(int(fd)) as pipe:
         try:
             config: Config = pipe.recv()["config"]
@@ -105,13 +101,6 @@ def main(arguments: list[str]) -> None:
             sys.exit(TRY_LATER)
         except DeviceGone:
             os._exit(DEVICE_GONE)  # an orderly end would ask the device to tidy up, and fall over it
-
-
-def _die_with_parent(parent: int) -> None:
-    """A worker without its supervisor would run beside the next one's."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the supervisor ended while the worker was starting")
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def test_a_worker_whose_supervisor_is_gone_does_not_begin(tmp_path: Path) -> Non
     path = write_config(tmp_path)
     gone = subprocess.run([*WORKER, str(path), "cpu", "0", "999999999"], capture_output=True, text=True, check=False)
     assert gone.returncode == 1
-    assert "the supervisor ended while the worker was starting" in gone.stderr
+    assert "the supervisor ended while this process was starting" in gone.stderr
 
 
 def test_a_worker_that_is_seen_off_before_it_began_leaves_without_a_word(tmp_path: Path) -> None:

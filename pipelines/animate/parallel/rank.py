@@ -1,9 +1,7 @@
 """One process of a job that several devices share: started by the worker, and gone when it goes"""
 
-import ctypes
 import logging
 import os
-import signal
 import sys
 import time
 import warnings
@@ -26,11 +24,11 @@ from darkroom.pipelines.animate.parallel.wire import receive, send, value_of
 from darkroom.pipelines.animate.plan import AnimatePlan
 from darkroom.pipelines.animate.segments import PRECISIONS
 from darkroom.pipelines.base import Segment
+from darkroom.pipelines.child import die_with
 from darkroom.pipelines.errors import DarkroomError, Unavailable
 
 log = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1  # prctl(2)
 QUIET_S = 0.1  # the same number is said at most so often
 ECHOES = ("gloo", "nccl", "hccl", "connection", "socket", "store")  # in what is raised where another rank is gone
 
@@ -98,11 +96,7 @@ def failure(error: BaseException, where: str) -> dict[str, Any]:
 def main(arguments: list[str]) -> None:
     """Start as a child of the worker: `rank.py PIPE_FD PARENT_PID`; the first message says what the job is."""
     fd, parent = arguments
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(parent):
-        sys.exit("the worker ended while the rank was starting")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the worker says when
+    die_with(int(parent), "worker")
     with Connection(int(fd)) as pipe:
         status = run(pipe, receive(pipe))
         # Not by way of the interpreter's end: what the libraries have running may wait for ranks that are gone.
