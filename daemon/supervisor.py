@@ -110,7 +110,6 @@ class Supervisor:
             self._reload()
         touched = self._watcher.touched()
         holds = with_devices(self._journal.holds(), self._devices)
-        self._resting = on_hold(holds, self._devices)
         for lookout in self._lookouts.values():
             if lookout.folder.inbox in touched:
                 lookout.wake()
@@ -226,6 +225,7 @@ class Supervisor:
                 crew.ask(wish)
 
     def _start_jobs(self) -> None:
+        self._resting = on_hold(self._journal.holds(), self._devices)  # of this round too
         open_folders = [name for name, why in self._closed.items() if not why]
         for crew in self._crew:
             if crew.job is not None or crew.device in self._resting or not open_folders:
