@@ -17,12 +17,16 @@ PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-ver
 # Files in memory where that has room: tests that cut the power do so to disks of their own, and no other needs one.
 MEMORY := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" -gt 6000000 2>/dev/null && echo TMPDIR=/dev/shm)
 
-# Three processes, for daemons wait a lot, of one thread each: threads of tiny models wait longer than they compute.
+# One thread each: threads of tiny models wait longer than they compute. Three processes, for daemons wait a lot. Models
+# apart, for what they leave in a process makes each of its forks slow, and the other tests fork thousands of times.
+PYTEST = $(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest
+SIDE_BY_SIDE := --numprocesses=3 --dist=worksteal
 test: lint
-	$(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest --numprocesses=3 --dist=worksteal
+	$(PYTEST) $(SIDE_BY_SIDE) --ignore=tests/pipelines --ignore=tests/kernels
+	$(PYTEST) $(SIDE_BY_SIDE) tests/pipelines tests/kernels
 
 long: .venv/dev
-	$(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest -m long
+	$(PYTEST) -m long
 
 lint: .venv/dev
 	.venv/bin/ruff check .

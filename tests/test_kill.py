@@ -104,13 +104,13 @@ def test_daemon_and_worker_killed_at_random_moments_lose_nothing(
 def test_a_stop_lets_the_running_segment_finish_and_the_next_start_goes_on(tmp_path: Path) -> None:
     slow = {"model": "photo", "backend": "torch", "segment_frames": 8}
     house = House(tmp_path / "house", options=slow)
-    cut_clip(house.inbox / "film.mp4", 40, size=(320, 180))
+    cut_clip(house.inbox / "film.mp4", 80, size=(160, 90))
     house.start()
-    house.see("segment 1 of 5 done")
+    house.see("segment 1 of 10 done")
     assert house.stop() == 0
     done = len(made_parts(house))
-    assert 0 < done < 5 and house.results() == {}
+    assert 0 < done < 10 and house.results() == {}
     assert house.drain() == 0
-    assert any(f"{5 - done} of 5 segments to do" in line for line in house.lines)
+    assert any(f"{10 - done} of 10 segments to do" in line for line in house.lines)
     assert max(made_parts(house).values()) == 1 and house.strays() == []
     assert list(house.results()) == ["film.mp4"]

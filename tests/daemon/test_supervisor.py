@@ -13,7 +13,13 @@ from house import House, cut_clip, wait_until
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("clips")
-    return [cut_clip(folder / f"{number}.mp4", 16, skip=20 * number, size=(320, 180)) for number in range(3)]
+    return [cut_clip(folder / f"{number}.mp4", 16, skip=20 * number, size=(160, 90)) for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six segments: not done before it is stopped, however busy the machine is."""
+    return cut_clip(tmp_path_factory.mktemp("film") / "0.mp4", 48, size=(160, 90))
 
 
 @pytest.fixture
@@ -39,9 +45,10 @@ def kill_workers(house: House, number: int = signal.SIGKILL) -> None:
         os.kill(pid, number)
 
 
-def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(houses: list[House], tmp_path: Path) -> None:
-    long = cut_clip(tmp_path / "0.mp4", 48, size=(320, 180))  # not done before it is stopped, however busy we are
-    house = furnish(houses, tmp_path, [long], step_limit=15)
+def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(
+    houses: list[House], tmp_path: Path, film: Path
+) -> None:
+    house = furnish(houses, tmp_path, [film], step_limit=15)
     house.start("--drain")
     house.see("segment 1 of 6 done")
     kill_workers(house, signal.SIGSTOP)
@@ -64,9 +71,9 @@ def test_an_idle_worker_frees_its_device_and_the_next_job_starts_another(
 
 
 def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(
-    houses: list[House], tmp_path: Path, clips: list[Path]
+    houses: list[House], tmp_path: Path, film: Path
 ) -> None:
-    house = furnish(houses, tmp_path, clips[:1])
+    house = furnish(houses, tmp_path, [film])
     house.start()
     house.see("segments to do")
     kill_workers(house, signal.SIGSTOP)
@@ -93,9 +100,9 @@ def test_a_configuration_that_is_being_edited_harms_no_worker_that_starts_meanwh
 
 
 def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(
-    houses: list[House], tmp_path: Path, clips: list[Path]
+    houses: list[House], tmp_path: Path, film: Path
 ) -> None:
-    house = furnish(houses, tmp_path, clips[:1])
+    house = furnish(houses, tmp_path, [film])
     house.start()
     house.see("segments to do")
     kill_workers(house, signal.SIGSTOP)
