@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -100,6 +102,18 @@ class House:
         """Return what a media server sees in the outbox."""
         files = [path for path in self.outbox.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return {str(path.relative_to(self.outbox)): path.read_bytes() for path in files}
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let the workers do nothing meanwhile, so that no job ends."""
+        workers = self.workers()
+        for worker in workers:
+            os.kill(worker, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for worker in workers:
+                os.kill(worker, signal.SIGCONT)
 
     def strays(self) -> list[Path]:
         """Return drafts, temporary files and work folders, none of which may outlive a job."""

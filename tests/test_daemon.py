@@ -117,7 +117,8 @@ def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path) ->
     house = furnish(tmp_path, BUNNY, "film.mp4", options=SLOW)
     house.start()
     house.see("segment 1 of 12 done")
-    assert house.command("cancel", "1").returncode == 0
+    with house.standing_still():
+        assert house.command("cancel", "1").returncode == 0
     house.see("cancelled: asked to cancel")
     wait_until(lambda: house.strays() == [])
     assert house.command("hold", "--folder", "films", "--reason", "guests").returncode == 0
@@ -128,7 +129,8 @@ def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path) ->
     assert house.command("release", "--folder", "films").returncode == 0
     house.see("started on", mark)
     house.see("segment 1 of 12 done", mark)
-    assert house.command("hold", "1").returncode == 0
+    with house.standing_still():
+        assert house.command("hold", "1").returncode == 0
     house.see("held: asked to hold", mark)
     assert house.command("release", "1").returncode == 0
     house.see("of 12 segments to do", mark)
@@ -138,10 +140,10 @@ def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path) ->
 def test_a_file_that_changes_while_it_runs_is_developed_in_its_new_version_only(
     tmp_path: Path, long_clip: Path
 ) -> None:
+    other = cut_clip(tmp_path / "other.mp4", 16, skip=30)
     house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
     house.start()
     house.see("segment 1 of 9 done")
-    other = cut_clip(tmp_path / "other.mp4", 16, skip=30)
     shutil.copy(other, house.inbox / ".new")
     (house.inbox / ".new").rename(house.inbox / "film.mp4")
     house.see("1 of 1 segments to do")
