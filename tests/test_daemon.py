@@ -236,8 +236,9 @@ def test_status_tells_what_runs_and_why_files_wait_with_the_daemon_up_and_down(t
     (house.inbox / "notes.txt").write_text("not a film")
     house.start()
     house.see("segment 1 of 9 done")
-    wait_until(lambda: json.loads(house.command("status", "--json").stdout)["workers"]["cpu"]["done"] > 8)
-    picture = json.loads(house.command("status", "--json").stdout)
+    with house.standing_still():
+        wait_until(lambda: json.loads(house.command("status", "--json").stdout)["workers"]["cpu"]["done"] > 8)
+        picture = json.loads(house.command("status", "--json").stdout)
     assert picture["running"] is True
     assert picture["workers"]["cpu"]["segments"] == 9
     assert "notes.txt" in picture["folders"]["films"]["waiting"]
