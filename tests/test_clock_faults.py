@@ -103,8 +103,8 @@ def test_a_clock_that_jumps_delays_no_work_and_deletes_nothing(shop: Clockwork) 
     forge(shop, "today")
     shop.put("long", "first", f"silent {go_on}", "last")
     shop.see("segment 1 of 3 done")
-    for year, days in ((2046, (21, 22, 23)), (2006, (21,))):  # what two runs find too old would go
-        for day in days:
+    for year in (2046, 2006):
+        for day in (21, 22, 23):  # what two runs find too old would go
             live_through_four(shop, f"{year}-11-{day}")
             assert (shop.state / "backups" / f"journal-{year}-11-{day}.db").exists()
     for number, jump in enumerate(["+1h", "-1h", f"@{NEW_YEAR}", "@2026-03-29 01:59:58", "@2026-10-25 02:59:58", "+0"]):
@@ -119,7 +119,7 @@ def test_a_clock_that_jumps_delays_no_work_and_deletes_nothing(shop: Clockwork) 
     assert {path.stem for path in shop.inbox.glob("*.txt")} == names
     assert {(job.state, job.crashes, job.failures, job.attempts) for job in shop.jobs().values()} == {("done", 0, 0, 1)}
     assert len(list(shop.state.glob("reports/iron/*.json"))) == len(names)
-    assert sum("nothing is removed by age" in line for line in shop.lines) >= 2
+    assert sum("nothing is removed by age" in line for line in shop.lines) >= 4
     assert not any("retention: removed" in line for line in shop.lines)
 
 
