@@ -133,6 +133,8 @@ def _developed_and_published(this: Attempt) -> Job:
             return _held(this, lacking)
         result = _develop(this)
         publication = _name(this, result, before=publication)
+        if wish := this.journal.job(this.job.id).ask:  # given since the last tick; from here on it would be too late
+            raise Stopped(wish)
     else:
         result = _result_in(this.work)
     this.move(State.PUBLISHING, f"as {printable(publication.name)}", **_columns(publication))

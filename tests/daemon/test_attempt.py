@@ -311,6 +311,23 @@ def test_a_wish_that_comes_while_the_run_ends_for_another_cause_is_not_lost(
     assert (job.state, job.reason) == (state, f"asked to {wish}")
 
 
+@pytest.mark.parametrize(("wish", "state"), [("cancel", State.CANCELLED), ("hold", State.HELD)])
+def test_a_wish_that_comes_when_all_is_made_keeps_it_from_being_published(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, wish: str, state: State
+) -> None:
+    def wish_at_the_end(*arguments: Any) -> Any:
+        made = run(*arguments)
+        assert desk.journal.ask(1, wish)
+        return made
+
+    with monkeypatch.context() as late:
+        late.setattr(module, "run", wish_at_the_end)
+        job = desk.attempt()
+    assert job.state is state and job.reason.startswith(f"asked to {wish}") and desk.results == {}
+    desk.journal.move(1, State.QUEUED, "", now=3.0)
+    assert desk.attempt().state is State.DONE
+
+
 def test_options_that_the_folder_does_not_allow_any_more_are_named_and_no_bug(desk: Desk) -> None:
     with desk.journal._transaction():
         desk.journal._sql.execute("""UPDATE jobs SET options = '{"scal": 4}'""")
