@@ -312,11 +312,11 @@ class Supervisor:
     def _stop(self) -> None:
         """Let each worker finish its segment, for `worker.drain` at most; one that is ended loses only that."""
         deadline = time.monotonic() + self._config.worker.drain
+        for crew in self._crew:
+            crew.ask(DRAIN)
         if any(crew.job for crew in self._crew):
             log.info("stopping, once the running segment is finished; a second signal stops at once")
         self._systemd.status("stopping: waiting for the running segment")
-        for crew in self._crew:
-            crew.ask(DRAIN)
         while any(crew.job for crew in self._crew) and self._signals.stops < 2 and time.monotonic() < deadline:
             self._systemd.alive()
             self._systemd.stopping(EXTEND_S)

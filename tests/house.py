@@ -6,8 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -76,6 +75,14 @@ class House:
         for pid in self.workers():
             wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
 
+    def clear(self) -> None:
+        """Leave no process behind."""
+        if self._daemon is not None:
+            self._daemon.kill()
+        self.signal_workers(signal.SIGKILL)
+        if self._daemon is not None:
+            self.wait()
+
     def pid(self) -> int:
         """Return the daemon's process number."""
         assert self._daemon is not None
@@ -93,6 +100,12 @@ class House:
                 found.append(int(entry.parent.name))
         return found
 
+    def signal_workers(self, number: int) -> None:
+        """Send each worker that is still there a signal."""
+        for pid in self.workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     def see(self, words: str, since: int = 0) -> str:
         """Wait for a log line with `words` in it, later than number `since`, and return it."""
         wait_until(lambda: any(words in line for line in self.lines[since:]) or self._over())
@@ -102,18 +115,6 @@ class House:
         """Return what a media server sees in the outbox."""
         files = [path for path in self.outbox.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return {str(path.relative_to(self.outbox)): path.read_bytes() for path in files}
-
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Let the workers do nothing meanwhile, so that no job ends."""
-        workers = self.workers()
-        for worker in workers:
-            os.kill(worker, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for worker in workers:
-                os.kill(worker, signal.SIGCONT)
 
     def strays(self) -> list[Path]:
         """Return drafts, temporary files and work folders, none of which may outlive a job."""

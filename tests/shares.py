@@ -106,10 +106,6 @@ class Yard(House):
         change(all_of_it)
         self.config.write_text(yaml.safe_dump(all_of_it))
 
-    def daemons(self) -> list[int]:
-        """Return the process number of the daemon, if it runs."""
-        return [self._daemon.pid] if self._daemon is not None and self._daemon.poll() is None else []
-
     def jobs(self) -> list[Job]:
         """Return all jobs of the journal."""
         with Journal(self.state / FILE, readonly=True) as journal:

@@ -1,8 +1,6 @@
 """Pictures with prompts through the whole daemon, with a tiny random Wan2.1 in the layout that is loaded."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,8 +44,7 @@ def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def house(tmp_path: Path, models: Path) -> Iterator[House]:
     house = furnished(tmp_path / "house", models)
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 def jobs(house: House) -> dict[str, tuple[str, str]]:

@@ -1,8 +1,6 @@
 """However a file arrives, it is published once and whole, with its sound and its subtitles."""
 
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -40,8 +38,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def house(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "house", settle=1.0)
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 def slow_copy(film: Path, inbox: Path) -> list[str]:

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,8 +94,7 @@ class Reader(House):
 def inbox(tmp_path: Path) -> Iterator[Reader]:
     house = Reader(tmp_path / "house")
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 def test_a_folder_of_odd_files_is_worked_off_and_each_has_its_reason(

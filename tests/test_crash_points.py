@@ -190,8 +190,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fated]:
     house = Fated(tmp_path / "house")
     monkeypatch.setenv(fated.NOTES, str(house.notes))
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 @pytest.mark.parametrize("point", [point for point in CrashPoint if point not in UNUSUAL])

@@ -5,26 +5,17 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from house import BUNNY, House, cut_clip, wait_until
+from workshop import Workshop
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 24)
-
-
-@pytest.fixture(scope="module")
-def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A film that takes long enough to be interrupted."""
-    return cut_clip(tmp_path_factory.mktemp("clip") / "film.mp4", 99, size=(320, 180))
-
-
-SLOW: dict[str, object] = {"model": "photo", "backend": "torch", "segment_frames": 11}
 
 
 def furnish(
@@ -46,6 +37,14 @@ def nobody_stays(tmp_path: Path) -> Iterator[None]:
                 os.kill(int(entry.parent.name), signal.SIGKILL)
         except OSError:
             continue
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Workshop]:
+    """A house whose jobs take as long as a test wishes."""
+    shop = Workshop(tmp_path / "shop", {"drain": 1, "retry_delays": ["1 s"]})
+    yield shop
+    shop.clear()
 
 
 def states(house: House) -> dict[str, str]:
@@ -113,44 +112,46 @@ def test_a_taken_name_is_never_replaced_unasked(tmp_path: Path, clip: Path) -> N
     assert sorted(house.results()) == ["film (2).mp4", "film.mp4"]
 
 
-def test_cancel_hold_release_and_retry_reach_a_running_daemon(tmp_path: Path) -> None:
-    house = furnish(tmp_path, BUNNY, "film.mp4", options=SLOW)
-    house.start()
-    house.see("segment 1 of 12 done")
-    with house.standing_still():
-        assert house.command("cancel", "1").returncode == 0
-    house.see("cancelled: asked to cancel")
-    wait_until(lambda: house.strays() == [])
-    assert house.command("hold", "--folder", "films", "--reason", "guests").returncode == 0
-    assert house.command("retry", "1").returncode == 0
-    house.see("no job starts: on hold: guests")
-    assert states(house) == {"film.mp4": "queued"}
-    mark = len(house.lines)
-    assert house.command("release", "--folder", "films").returncode == 0
-    house.see("started on", mark)
-    house.see("segment 1 of 12 done", mark)
-    with house.standing_still():
-        assert house.command("hold", "1").returncode == 0
-    house.see("held: asked to hold", mark)
-    assert house.command("release", "1").returncode == 0
-    house.see("of 12 segments to do", mark)
-    assert house.stop() == 0
+def test_cancel_hold_release_and_retry_reach_a_running_daemon(shop: Workshop) -> None:
+    go_on = shop.root / "go-on"
+    shop.put("nail", "first", f"silent {go_on}", "last")
+    shop.start()
+    shop.see("segment 1 of 3 done")
+    assert shop.command("cancel", "1").returncode == 0
+    go_on.touch()
+    shop.see("cancelled: asked to cancel")
+    wait_until(lambda: shop.strays() == [])
+    go_on.unlink()
+    assert shop.command("hold", "--folder", "iron", "--reason", "guests").returncode == 0
+    assert shop.command("retry", "1").returncode == 0
+    shop.see("no job starts: on hold: guests")
+    assert states(shop) == {"nail.txt": "queued"}
+    mark = len(shop.lines)
+    assert shop.command("release", "--folder", "iron").returncode == 0
+    shop.see("started on", mark)
+    shop.see("segment 1 of 3 done", mark)
+    assert shop.command("hold", "1").returncode == 0
+    go_on.touch()
+    shop.see("held: asked to hold", mark)
+    assert shop.command("release", "1").returncode == 0
+    shop.see("of 3 segments to do", mark)
+    shop.see("done: published as nail.out", mark)
+    assert shop.stop() == 0
 
 
-def test_a_file_that_changes_while_it_runs_is_developed_in_its_new_version_only(
-    tmp_path: Path, long_clip: Path
-) -> None:
-    other = cut_clip(tmp_path / "other.mp4", 16, skip=30)
-    house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
-    house.start()
-    house.see("segment 1 of 9 done")
-    shutil.copy(other, house.inbox / ".new")
-    (house.inbox / ".new").rename(house.inbox / "film.mp4")
-    house.see("1 of 1 segments to do")
-    house.see("done: published as film.mp4")
-    assert house.stop() == 0
-    assert list(house.results()) == ["film.mp4"]
-    assert len([line for line in house.lines if "cancelled" in line]) == 1
+def test_a_file_that_changes_while_it_runs_is_developed_in_its_new_version_only(shop: Workshop) -> None:
+    go_on = shop.root / "go-on"
+    shop.put("nail", "first", f"silent {go_on}", "last")
+    shop.start()
+    shop.see("segment 1 of 3 done")
+    (shop.inbox / ".new").write_text("another")
+    (shop.inbox / ".new").rename(shop.inbox / "nail.txt")
+    go_on.touch()
+    shop.see("1 of 1 segments to do")
+    shop.see("done: published as nail.out")
+    assert shop.stop() == 0
+    assert shop.results() == {"nail.out": b"ANOTHER\n"}
+    assert len([line for line in shop.lines if "cancelled" in line]) == 1
 
 
 def test_an_inbox_whose_marker_is_gone_is_offline_and_nothing_is_concluded(tmp_path: Path, clip: Path) -> None:
@@ -164,22 +165,22 @@ def test_an_inbox_whose_marker_is_gone_is_offline_and_nothing_is_concluded(tmp_p
     assert list(states(house)) == ["a.mp4"]
 
 
-def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(tmp_path: Path, long_clip: Path) -> None:
-    house = furnish(
-        tmp_path, long_clip, "a.mp4", worker={"retry_delays": [1]}, options={"model": "fast", "segment_frames": 33}
-    )
-    house.start()
-    house.see("segment 1 of 3 done")
-    house.outbox.rename(tmp_path / "unmounted")
-    house.outbox.mkdir()
-    house.see("films: no job starts")
-    house.see("waits for it")  # the result is there and has nowhere to go
-    assert list(house.outbox.iterdir()) == []
-    house.outbox.rmdir()
-    (tmp_path / "unmounted").rename(house.outbox)
-    assert house.stop() == 0
-    assert house.drain() == 0
-    assert list(house.results()) == ["a.mp4"]
+def test_an_outbox_that_is_away_gets_nothing_and_the_job_waits_for_it(shop: Workshop) -> None:
+    go_on = shop.root / "go-on"
+    shop.put("nail", "first", f"silent {go_on}")
+    shop.start()
+    shop.see("segment 1 of 2 done")
+    shop.outbox.rename(shop.root / "unmounted")
+    shop.outbox.mkdir()
+    go_on.touch()
+    shop.see("waits for it")  # the result is there and has nowhere to go
+    shop.see("iron: no job starts")
+    assert list(shop.outbox.iterdir()) == []
+    shop.outbox.rmdir()
+    (shop.root / "unmounted").rename(shop.outbox)
+    assert shop.stop() == 0
+    assert shop.drain() == 0
+    assert list(shop.results()) == ["nail.out"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk takes root")
@@ -231,20 +232,16 @@ def test_a_second_daemon_on_the_same_state_is_refused_with_one_line(tmp_path: Pa
     assert house.stop() == 0
 
 
-def test_status_tells_what_runs_and_why_files_wait_with_the_daemon_up_and_down(tmp_path: Path, long_clip: Path) -> None:
-    house = furnish(tmp_path, long_clip, "film.mp4", options=SLOW)
-    (house.inbox / "notes.txt").write_text("not a film")
-    house.start()
-    house.see("segment 1 of 9 done")
-    with house.standing_still():
-        wait_until(lambda: json.loads(house.command("status", "--json").stdout)["workers"]["cpu"]["done"] > 8)
-        picture = json.loads(house.command("status", "--json").stdout)
+def test_status_tells_what_runs_and_why_files_wait_with_the_daemon_up_and_down(shop: Workshop) -> None:
+    shop.put("nail", "first", f"silent {shop.root / 'never'}")
+    (shop.inbox / "notes.doc").write_text("not iron")
+    shop.start()
+    shop.see("segment 1 of 2 done")
+    wait_until(lambda: json.loads(shop.command("status", "--json").stdout)["workers"]["cpu"]["done"] == 1)
+    picture = json.loads(shop.command("status", "--json").stdout)
     assert picture["running"] is True
-    assert picture["workers"]["cpu"]["segments"] == 9
-    assert "notes.txt" in picture["folders"]["films"]["waiting"]
-    assert house.stop() == 0
-    down = house.command("status")
+    assert picture["workers"]["cpu"]["segments"] == 2
+    assert "notes.doc" in picture["folders"]["iron"]["waiting"]
+    assert shop.stop() == 0
+    down = shop.command("status")
     assert down.returncode == 0 and "not running" in down.stdout
-    started = time.monotonic()
-    house.command("status")
-    print(f"status took {time.monotonic() - started:.2f} s")

@@ -50,10 +50,7 @@ def houses() -> Iterator[list[Studio]]:
     yield found
     for house in found:
         print(*house.lines, sep="\n")  # seen where the test fails
-        for pid in house.workers():
-            os.kill(pid, signal.SIGKILL)
-        if house.lines:
-            house.stop(signal.SIGKILL)
+        house.clear()
 
 
 TROUBLES: dict[str, tuple[str, Callable[[Disk], object], Callable[[Disk], object], str]] = {

@@ -1,7 +1,6 @@
 """FlashVSR through the whole daemon, with tiny random weights in the published layout."""
 
 import json
-import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -50,8 +49,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory, models: Path, clip: Path) -> 
 def house(tmp_path: Path, models: Path, clip: Path) -> Iterator[House]:
     house = furnished(tmp_path / "house", models, clip)
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 def test_a_dropped_film_comes_out_four_times_as_large_with_every_frame_at_its_time(calm: House, clip: Path) -> None:
@@ -91,7 +89,7 @@ def test_a_killed_daemon_goes_on_and_gives_the_same_bytes(house: House, calm: Ho
 def test_a_killed_worker_is_followed_by_one_that_goes_on(house: House, calm: House) -> None:
     house.start("--drain")
     house.see("segment 1 of")
-    os.kill(house.workers()[0], signal.SIGKILL)
+    house.signal_workers(signal.SIGKILL)
     assert house.wait() == 0, house.lines
     assert house.results() == calm.results()
 

@@ -4,7 +4,6 @@ shows no name so that it drives a terminal."""
 import json
 import os
 import re
-import signal
 import socket
 import stat
 import sys
@@ -53,12 +52,7 @@ class Studio(House):
 def studio(tmp_path: Path) -> Iterator[Studio]:
     studio = Studio(tmp_path / "studio")
     yield studio
-    end(studio)
-
-
-def end(studio: Studio) -> None:
-    for pid in studio.workers():
-        os.kill(pid, signal.SIGKILL)
+    studio.clear()
 
 
 # -- names -----------------------------------------------------------------------------------------------------------
@@ -253,7 +247,7 @@ def test_a_file_that_is_replaced_or_cut_while_it_waits_or_runs_is_made_once_in_i
         made = {job.name: (job.state, job.size_bytes) for job in sorted(journal.jobs(), key=lambda job: job.id)}
     assert made == {"a.jpg": ("done", 13), "b.jpg": ("done", 13), "c.jpg": ("done", 5), "d.jpg": ("cancelled", 11)}
     assert not list(studio.inbox.glob("*.jpg")), "the last versions are done with, and so deleted"
-    end(studio)
+    studio.clear()
 
 
 SWAPPING = """
@@ -290,4 +284,4 @@ def test_a_file_that_is_replaced_while_its_result_is_published_has_both_versions
             ("done", 14),
         ]
     assert sorted(studio.results()) == ["a (2).out", "a.out"]
-    end(studio)
+    studio.clear()

@@ -1,7 +1,6 @@
 """A folder of documents of all kinds and conditions, through the whole daemon."""
 
 import json
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -294,8 +293,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> House:
 def other(tmp_path: Path) -> Iterator[House]:
     house = House(tmp_path / "house", pipeline="ocr", options=OPTIONS)
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 @pytest.mark.parametrize(
@@ -316,7 +314,7 @@ def test_a_killed_worker_is_followed_by_one_that_goes_on(other: House, calm: Hou
     frames(*TEN)(other.inbox / "ten.tif")
     other.start("--drain")
     other.see("segment 4 of 10 done")
-    os.kill(other.workers()[0], signal.SIGKILL)
+    other.signal_workers(signal.SIGKILL)
     assert other.wait() == 0, other.lines
     assert other.results() == calm.results()
 

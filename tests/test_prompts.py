@@ -1,8 +1,6 @@
 """Images with prompts, as a user meets them: in any order, as a batch, with faults, and with originals that go."""
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,12 +32,7 @@ class Studio(House):
 def studio(tmp_path: Path) -> Iterator[Studio]:
     studio = Studio(tmp_path / "studio")
     yield studio
-    nobody_stays(studio)
-
-
-def nobody_stays(studio: Studio) -> None:
-    for pid in studio.workers():
-        os.kill(pid, signal.SIGKILL)
+    studio.clear()
 
 
 def jobs(studio: Studio) -> list[Job]:

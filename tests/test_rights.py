@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,8 +44,7 @@ def bound(tmp_path: Path) -> Iterator[House]:
     house = furnish(tmp_path / "house")
     house.program = (*BOUND, *PROGRAM)
     yield house
-    for pid in house.workers():
-        os.kill(pid, signal.SIGKILL)
+    house.clear()
 
 
 def put(house: House, name: str, mode: int = 0o644) -> Path:

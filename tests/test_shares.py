@@ -1,7 +1,5 @@
 """Inbox and outbox on shares that are unmounted, swapped, dead or stopped: nothing is lost, nothing is made up."""
 
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,8 +49,7 @@ def begin(shares: list[Share], tmp_path: Path) -> Iterator[Callable[..., Yard]]:
     for share in shares:
         share.answer()
     for yard in yards:
-        for pid in [*yard.daemons(), *yard.workers()]:
-            os.kill(pid, signal.SIGKILL)
+        yard.clear()
 
 
 @pytest.fixture

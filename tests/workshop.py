@@ -101,10 +101,10 @@ FORGE = Kind(
 
 
 def stay(event: str, what: str, until: Path) -> None:
-    """Let each thread that does `event` on the path `what` (any, if that is empty) wait until the file is there."""
+    """Let each thread that does `event` on a path like `what` (any, if that is empty) wait until the file is there."""
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if name == event and (not what or what == path_of(arguments[0])):
+        if name == event and (not what or Path(path_of(arguments[0])).match(what)):
             until.with_suffix(".reached").touch()
             while not until.exists():
                 sleep(0.02)
@@ -161,9 +161,3 @@ class Workshop(House):
     def states(self) -> dict[str, str]:
         """Return the state of each of them."""
         return {name: str(job.state) for name, job in self.jobs().items()}
-
-    def clear(self) -> None:
-        """Leave no process behind."""
-        for pid in [*self.workers(), *([self.pid()] if self._daemon else [])]:
-            if Path(f"/proc/{pid}").exists():
-                os.kill(pid, signal.SIGKILL)

@@ -1,144 +1,119 @@
 """The supervisor with real workers that are stopped, killed and left idle."""
 
 import os
-import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from house import House, cut_clip, wait_until
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("clips")
-    return [cut_clip(folder / f"{number}.mp4", 16, skip=20 * number, size=(160, 90)) for number in range(2)]
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six segments: not done before it is stopped, however busy the machine is."""
-    return cut_clip(tmp_path_factory.mktemp("film") / "0.mp4", 48, size=(160, 90))
+from house import wait_until
+from workshop import Workshop
 
 
 @pytest.fixture
-def houses() -> Iterator[list[House]]:
-    made: list[House] = []
-    yield made
-    for house in made:
-        for pid in [*house.workers(), house.pid()]:
-            if Path(f"/proc/{pid}").exists():
-                os.kill(pid, signal.SIGKILL)
+def open_shop(tmp_path: Path) -> Iterator[Callable[..., Workshop]]:
+    """Return a function that makes a workshop with settings of the worker."""
+    made: list[Workshop] = []
+
+    def open_it(**worker: object) -> Workshop:
+        made.append(Workshop(tmp_path / "shop", worker))
+        return made[-1]
+
+    yield open_it
+    for shop in made:
+        shop.clear()
 
 
-def furnish(houses: list[House], root: Path, clips: list[Path], **worker: object) -> House:
-    house = House(root / "house", worker, options={"model": "photo", "backend": "torch", "segment_frames": 8})
-    for clip in clips:
-        shutil.copy(clip, house.inbox)
-    houses.append(house)
-    return house
+def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(open_shop: Callable[..., Workshop]) -> None:
+    shop = open_shop(step_limit=15)
+    go_on = shop.root / "go-on"
+    shop.put("nail", "first", f"silent {go_on}")
+    shop.start("--drain")
+    shop.see("segment 1 of 2 done")
+    shop.see("has not moved for")
+    go_on.touch()
+    assert shop.wait() == 0
+    assert sum("segment 1 of 2 done" in line for line in shop.lines) == 1
+    assert list(shop.results()) == ["nail.out"]
 
 
-def kill_workers(house: House, number: int = signal.SIGKILL) -> None:
-    for pid in house.workers():
-        os.kill(pid, number)
+def test_an_idle_worker_frees_its_device_and_the_next_job_starts_another(open_shop: Callable[..., Workshop]) -> None:
+    shop = open_shop(keep_warm=0.5)
+    shop.put("nail")
+    shop.start()
+    shop.see("done: published as nail.out")
+    wait_until(lambda: shop.workers() == [])
+    shop.put("pan")
+    shop.see("done: published as pan.out")
+    assert shop.stop() == 0
 
 
-def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(
-    houses: list[House], tmp_path: Path, film: Path
-) -> None:
-    house = furnish(houses, tmp_path, [film], step_limit=15)
-    house.start("--drain")
-    house.see("segment 1 of 6 done")
-    kill_workers(house, signal.SIGSTOP)
-    house.see("has not moved for")
-    assert house.wait() == 0
-    assert sum("segment 1 of 6 done" in line for line in house.lines) == 1
-    assert list(house.results()) == ["0.mp4"]
-
-
-def test_an_idle_worker_frees_its_device_and_the_next_job_starts_another(
-    houses: list[House], tmp_path: Path, clips: list[Path]
-) -> None:
-    house = furnish(houses, tmp_path, clips[:1], keep_warm=0.5)
-    house.start()
-    house.see("done: published as 0.mp4")
-    wait_until(lambda: house.workers() == [])
-    shutil.copy(clips[1], house.inbox)
-    house.see("done: published as 1.mp4")
-    assert house.stop() == 0
-
-
-def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(
-    houses: list[House], tmp_path: Path, film: Path
-) -> None:
-    house = furnish(houses, tmp_path, [film])
-    house.start()
-    house.see("segments to do")
-    kill_workers(house, signal.SIGSTOP)
-    os.kill(house.pid(), signal.SIGTERM)
-    house.see("a second signal stops at once")
-    assert house.stop(signal.SIGTERM) == 0
-    assert house.drain() == 0
-    assert list(house.results()) == ["0.mp4"]
+def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(open_shop: Callable[..., Workshop]) -> None:
+    shop = open_shop(drain=600)
+    go_on = shop.root / "go-on"
+    shop.put("nail", f"silent {go_on}")
+    shop.start()
+    shop.see("segments to do")
+    os.kill(shop.pid(), signal.SIGTERM)
+    shop.see("a second signal stops at once")
+    assert shop.stop(signal.SIGTERM) == 0
+    go_on.touch()
+    assert shop.drain() == 0
+    assert list(shop.results()) == ["nail.out"]
 
 
 def test_a_configuration_that_is_being_edited_harms_no_worker_that_starts_meanwhile(
-    houses: list[House], tmp_path: Path, clips: list[Path]
+    open_shop: Callable[..., Workshop],
 ) -> None:
-    house = furnish(houses, tmp_path, [])
-    house.start()
-    house.see("jobs may start")
-    house.config.write_text("folders: [half of")
-    os.kill(house.pid(), signal.SIGHUP)
-    house.see("going on with the configuration as it was")
-    shutil.copy(clips[0], house.inbox)
-    house.see("job=1 0.mp4 publishing")
-    house.see("done: published as 0.mp4")
-    assert house.stop() == 0
+    shop = open_shop()
+    shop.start()
+    shop.see("jobs may start")
+    shop.config.write_text("folders: [half of")
+    os.kill(shop.pid(), signal.SIGHUP)
+    shop.see("going on with the configuration as it was")
+    shop.put("nail")
+    shop.see("job=1 nail.txt publishing")
+    shop.see("done: published as nail.out")
+    assert shop.stop() == 0
 
 
-def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(
-    houses: list[House], tmp_path: Path, film: Path
-) -> None:
-    house = furnish(houses, tmp_path, [film])
-    house.start()
-    house.see("segments to do")
-    kill_workers(house, signal.SIGSTOP)
-    os.kill(house.pid(), signal.SIGTERM)
-    house.see("a second signal stops at once")
-    assert house.command("cancel", "1").returncode == 0
-    kill_workers(house, signal.SIGCONT)
-    assert house.wait() == 0
-    assert "cancelled" in house.command("jobs").stdout
+def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(open_shop: Callable[..., Workshop]) -> None:
+    shop = open_shop(drain=600)
+    go_on = shop.root / "go-on"
+    shop.put("nail", f"silent {go_on}", "last")
+    shop.start()
+    shop.see("segments to do")
+    os.kill(shop.pid(), signal.SIGTERM)
+    shop.see("a second signal stops at once")
+    assert shop.command("cancel", "1").returncode == 0
+    go_on.touch()
+    assert shop.wait() == 0
+    assert shop.states() == {"nail": "cancelled"}
 
 
 def test_a_worker_that_is_preloaded_is_there_before_its_first_job_and_stays(
-    houses: list[House], tmp_path: Path, clips: list[Path]
+    open_shop: Callable[..., Workshop],
 ) -> None:
-    house = furnish(houses, tmp_path, [], preload=True, keep_warm=0)
-    house.start()
-    wait_until(lambda: len(house.workers()) == 1)
-    first = house.workers()
-    for number in range(2):
-        shutil.copy(clips[number], house.inbox)
-        house.see(f"done: published as {number}.mp4")
-        assert house.workers() == first, "an idle worker went, though its model was to stay"
-    os.kill(house.pid(), signal.SIGHUP)
-    house.see("is in force")
-    wait_until(lambda: len(house.workers()) == 1 and house.workers() != first)
-    assert house.stop() == 0
+    shop = open_shop(preload=True, keep_warm=0)
+    shop.start()
+    wait_until(lambda: len(shop.workers()) == 1)
+    first = shop.workers()
+    for name in ("nail", "pan"):
+        shop.put(name)
+        shop.see(f"done: published as {name}.out")
+        assert shop.workers() == first, "an idle worker went, though its model was to stay"
+    os.kill(shop.pid(), signal.SIGHUP)
+    shop.see("is in force")
+    wait_until(lambda: len(shop.workers()) == 1 and shop.workers() != first)
+    assert shop.stop() == 0
 
 
-def test_a_preloaded_worker_that_is_killed_comes_back_with_the_next_job(
-    houses: list[House], tmp_path: Path, clips: list[Path]
-) -> None:
-    house = furnish(houses, tmp_path, [], preload=True)
-    house.start()
-    wait_until(lambda: len(house.workers()) == 1)
-    kill_workers(house)
-    wait_until(lambda: house.workers() == [])
-    shutil.copy(clips[0], house.inbox)
-    house.see("done: published as 0.mp4")
-    assert house.stop() == 0
+def test_a_preloaded_worker_that_is_killed_comes_back_with_the_next_job(open_shop: Callable[..., Workshop]) -> None:
+    shop = open_shop(preload=True)
+    shop.start()
+    wait_until(lambda: len(shop.workers()) == 1)
+    shop.signal_workers(signal.SIGKILL)
+    wait_until(lambda: shop.workers() == [])
+    shop.put("nail")
+    shop.see("done: published as nail.out")
+    assert shop.stop() == 0
