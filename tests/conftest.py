@@ -7,11 +7,17 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import settings
 from installed import Service, installed, rested
+from power import see_mounts_alone
 
 DISKS = ("/dev/shm", "/var/tmp", "/tmp")
 
 settings.register_profile("house", deadline=None)
 settings.load_profile("house")
+
+
+def pytest_configure() -> None:
+    """Begin: each process of several that test side by side mounts for itself."""
+    see_mounts_alone()
 
 
 @pytest.fixture

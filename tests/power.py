@@ -7,7 +7,6 @@ import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -140,7 +139,6 @@ class Disk:
 def disk(path: Path, kind: str = "ext4", *, megabytes: int = 64, options: Sequence[str] = ()) -> Iterator[Disk]:
     """Yield a mounted disk; skip the test, saying why, where this machine cannot have one."""
     made = Disk(path, kind, megabytes=megabytes, options=options)
-    _see_mounts_alone()
     try:
         try:
             made.make()
@@ -152,12 +150,11 @@ def disk(path: Path, kind: str = "ext4", *, megabytes: int = 64, options: Sequen
         made.remove()
 
 
-@cache
-def _see_mounts_alone() -> None:
-    """Let this process have its own view of what is mounted.
+def see_mounts_alone() -> None:
+    """Let this process have its own view of what is mounted, where it may; what it mounts is gone when it is.
 
-    A namespace that a test beside this one makes would get our mounts too: they would outlive `detach`, and the next
-    `attach` would find the file system as dead as it was left.
+    A namespace that a test beside this one makes would get our mounts too: they would outlive their unmounting, the
+    server of a share would never end, and a disk that is mounted again would be as dead as it was left.
     """
     if os.geteuid() == 0 and LIBC.unshare(CLONE_NEWNS) == 0:
         _run("mount", "--make-rprivate", "/")

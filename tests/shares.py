@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import studio
 import yaml
-from house import House, wait_until
+from house import PATIENCE_S, House, wait_until
 from programs import program
 
 from darkroom.daemon import lookout
@@ -83,7 +83,7 @@ class Share:
 
     def _reap(self) -> None:
         if self._process is not None:
-            self._process.wait()
+            self._process.wait(PATIENCE_S)
 
 
 class Yard(House):
