@@ -84,10 +84,11 @@ class Supervisor:
         self._stop()
 
     def _go_round(self) -> None:
-        self._look()
-        self._hear_crew()
+        self._hear_crew()  # first: what it says may put a device on hold, or let the next version of a file in
+        holds = self._journal.holds()
+        self._look(holds)
         self._answer_asks()
-        self._start_jobs()
+        self._start_jobs(holds)
         self._start_cold()
         self._housekeeping.follow_clock()
         self._tell()
@@ -105,11 +106,11 @@ class Supervisor:
 
     # -- the steps of the loop -----------------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self, holds: Mapping[str, str]) -> None:
         if self._signals.reload():
             self._reload()
         touched = self._watcher.touched()
-        holds = with_devices(self._journal.holds(), self._devices)
+        holds = with_devices(holds, self._devices)
         for lookout in self._lookouts.values():
             if lookout.folder.inbox in touched:
                 lookout.wake()
@@ -224,8 +225,8 @@ class Supervisor:
             if crew.job is not None and crew.job.id == number:
                 crew.ask(wish)
 
-    def _start_jobs(self) -> None:
-        self._resting = on_hold(self._journal.holds(), self._devices)  # of this round too
+    def _start_jobs(self, holds: Mapping[str, str]) -> None:
+        self._resting = on_hold(holds, self._devices)
         open_folders = [name for name, why in self._closed.items() if not why]
         for crew in self._crew:
             if crew.job is not None or crew.device in self._resting or not open_folders:

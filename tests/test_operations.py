@@ -241,7 +241,7 @@ def test_three_files_that_end_the_worker_are_held_against_the_machine_and_none_i
 
 def test_a_device_that_was_lost_is_found_again_by_a_new_worker(shop: Workshop) -> None:
     well = shop.root / "well"
-    shop.config.write_text(shop.config.read_text().replace("- 600", "- 3"))
+    shop.config.write_text(shop.config.read_text().replace("- 600", "- 10"))
     shop.put("nail", "first", f"device {well}")
     shop.start()
     shop.see("next try in")
