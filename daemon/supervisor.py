@@ -80,7 +80,7 @@ class Supervisor:
             self._systemd.alive()
             with self._patience():
                 self._go_round()
-            self._pause()
+            self._pause(min((lookout.due_in_s() for lookout in self._lookouts.values()), default=PULSE_S))
         self._stop()
 
     def _go_round(self) -> None:
@@ -263,10 +263,9 @@ class Supervisor:
         line = self._picture.draw(self._lookouts, self._closed, crew, notes)
         self._systemd.status(line)
 
-    def _pause(self) -> None:
+    def _pause(self, longest_s: float = PULSE_S) -> None:
         pipes = [crew.pipe for crew in self._crew if crew.pipe is not None]
-        next_look_s = min((lookout.due_in_s() for lookout in self._lookouts.values()), default=PULSE_S)
-        wait([*pipes, self._signals.bell], timeout=min(PULSE_S, next_look_s))
+        wait([*pipes, self._signals.bell], timeout=min(PULSE_S, longest_s))
         self._signals.quiet()
 
     # -- begin, reload, end --------------------------------------------------------------------------------------

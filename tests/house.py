@@ -6,15 +6,17 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import yaml
 
 BUNNY = Path(__file__).parent / "clips" / "bunny.mp4"
-PATIENCE_S = 120
+PATIENCE_S = 300  # for a machine that is busy; who waits so long in vain has failed
 
 
 class House:
@@ -38,6 +40,13 @@ class House:
         self.lines: list[str] = []
         self._daemon: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+
+    @contextmanager
+    def settings(self) -> Iterator[dict[str, Any]]:
+        """Yield what the configuration says, to be changed in the block."""
+        found = yaml.safe_load(self.config.read_text())
+        yield found
+        self.config.write_text(yaml.safe_dump(found))
 
     def start(self, *arguments: str) -> None:
         """Start the daemon; `--drain` is one of its arguments."""

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 import studio
-import yaml
 from house import PATIENCE_S, House, wait_until
 from programs import program
 
@@ -97,14 +96,9 @@ class Yard(House):
         self.desk = root / "desk"
         self.desk.mkdir()
         desk = {"name": "desk", "inbox": "desk", "outbox": "done", "originals_folder": "kept", "originals": "keep"}
-        self.settings(lambda all: all["folders"].append(all["folders"][0] | desk))
-        self.settings(lambda all: all.update(watch={"scan_network": 1, "scan_local": 1}))
-
-    def settings(self, change: Any) -> None:
-        """Rewrite the configuration with what `change` makes of it."""
-        all_of_it = yaml.safe_load(self.config.read_text())
-        change(all_of_it)
-        self.config.write_text(yaml.safe_dump(all_of_it))
+        with self.settings() as settings:
+            settings["folders"].append(settings["folders"][0] | desk)
+            settings["watch"] = {"scan_network": 1, "scan_local": 1}
 
     def jobs(self) -> list[Job]:
         """Return all jobs of the journal."""

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from workshop import Workshop
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
@@ -38,8 +37,8 @@ class Clockwork(Workshop):
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> None:
         super().__init__(root, {"retry_delays": ["10h"]})
-        text = yaml.safe_load(self.config.read_text()) | settings
-        self.config.write_text(yaml.safe_dump(text))
+        with self.settings() as written:
+            written |= settings
         self._clock = root / "clock"
         self.set("+0")
         monkeypatch.setenv("TZ", "Europe/Berlin")

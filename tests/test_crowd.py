@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from house import wait_until
 from workshop import Workshop
 
@@ -29,7 +28,8 @@ MAY_LIMIT = shutil.which("unshare") is not None and not subprocess.run([*SCARCEL
 def shop(tmp_path: Path) -> Iterator[Workshop]:
     shop = Workshop(tmp_path / "shop")
     seldom = {"scan_local": "1h", "scan_network": "1h"}  # what is found is found by an event, or by what follows a loss
-    shop.config.write_text(yaml.safe_dump(yaml.safe_load(shop.config.read_text()) | {"watch": seldom}))
+    with shop.settings() as settings:
+        settings["watch"] = seldom
     yield shop
     shop.clear()
 
@@ -89,8 +89,8 @@ def test_a_status_of_a_hundred_thousand_waiting_files_stays_small(shop: Workshop
 
 @pytest.mark.skipif(not MAY_LIMIT, reason="may not make a user namespace")
 def test_where_watches_are_too_few_it_is_told_with_numbers_and_all_is_found_by_the_scan(shop: Workshop) -> None:
-    text = yaml.safe_load(shop.config.read_text())
-    shop.config.write_text(yaml.safe_dump(text | {"watch": {"scan_local": 5}}))
+    with shop.settings() as settings:
+        settings["watch"] = {"scan_local": 5}
     for number in range(300):
         (shop.inbox / str(number)).mkdir()
     shop.program = (*SCARCELY, "sh", "-c", FEW_WATCHES, "sh", *shop.program)
@@ -109,9 +109,9 @@ def test_files_that_go_again_while_they_settle_wait_or_are_worked_on_are_told_an
     shop: Workshop,
 ) -> None:
     go_on = shop.root / "go-on"
-    text = yaml.safe_load(shop.config.read_text())
-    text["folders"][0]["settle"] = 1
-    shop.config.write_text(yaml.safe_dump(text | {"watch": {"scan_local": 5}}))
+    with shop.settings() as settings:
+        settings["folders"][0]["settle"] = 1
+        settings["watch"] = {"scan_local": 5}
     running = shop.put("running", "first", f"silent {go_on}", "last")
     shop.start()
     shop.see("segment 1 of 3 done")

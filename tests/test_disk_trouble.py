@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import studio
-import yaml
 from house import House, wait_until
 from one_job import OneJob, use_toys
 from power import Disk, disk
@@ -29,10 +28,9 @@ class Studio(House):
     def __init__(self, root: Path, **folder: Any) -> None:
         super().__init__(root, worker={"retry_delays": ["1 s"], "attempts": 2}, pipeline="paint", **folder)
         self.go = root / "go"
-        settings = yaml.safe_load(self.config.read_text())
-        settings["watch"] = {"scan_local": 1, "scan_network": 1}
-        settings["folders"][0]["options"] = {"prompt": "a cat", "strokes": 3, "after": str(self.go)}
-        self.config.write_text(yaml.safe_dump(settings))
+        with self.settings() as settings:
+            settings["watch"] = {"scan_local": 1, "scan_network": 1}
+            settings["folders"][0]["options"] = {"prompt": "a cat", "strokes": 3, "after": str(self.go)}
 
     def furnish(self) -> None:
         for name, content in PICTURES.items():

@@ -12,7 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 from house import House, wait_until
 from studio import PROGRAM
 
@@ -29,7 +28,8 @@ class Studio(House):
 
     def __init__(self, root: Path, settings: dict[str, object] | None = None, **folder: object) -> None:
         super().__init__(root, None, **{"name": "art", "pipeline": "paint", "options": {"prompt": "x"}} | folder)
-        self.config.write_text(yaml.safe_dump(yaml.safe_load(self.config.read_text()) | (settings or {})))
+        with self.settings() as written:
+            written |= settings or {}
 
     def put(self, name: bytes | str, data: bytes | None = None) -> Path:
         """Write the file `name` in the inbox, with content of its own, and return its path."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from house import wait_until
 from workshop import LOST, Workshop
 
@@ -71,10 +70,9 @@ def test_a_stop_waits_for_what_is_not_to_be_interrupted_and_no_longer_than_it_ma
 
 def test_a_stop_while_the_model_loads_starts_no_segment(shop: Workshop) -> None:
     model = shop.root / "model"
-    text = yaml.safe_load(shop.config.read_text())
-    text["folders"][0]["options"] = {"model": str(model)}
-    text["worker"]["drain"] = 600
-    shop.config.write_text(yaml.safe_dump(text))
+    with shop.settings() as settings:
+        settings["folders"][0]["options"] = {"model": str(model)}
+        settings["worker"]["drain"] = 600
     shop.put("nail")
     shop.start()
     shop.see("segments to do")
@@ -92,9 +90,8 @@ def test_a_stop_that_takes_longer_than_worker_drain_ends_the_worker_and_blames_n
     shop: Workshop, loading: bool
 ) -> None:
     go_on = shop.root / "go-on"
-    text = yaml.safe_load(shop.config.read_text())
-    text["folders"][0]["options"] = {"model": str(go_on)} if loading else {}
-    shop.config.write_text(yaml.safe_dump(text))
+    with shop.settings() as settings:
+        settings["folders"][0]["options"] = {"model": str(go_on)} if loading else {}
     shop.put("nail", "first", f"silent {go_on}", "last")
     shop.start()
     shop.see("segments to do" if loading else "segment 1 of 3 done")
@@ -159,10 +156,11 @@ def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
         door.shutdown(socket.SHUT_RD)
 
 
-def add_folder(shop: Workshop, name: str, **settings: Any) -> Path:
-    text = yaml.safe_load(shop.config.read_text())
-    text["folders"].append(text["folders"][0] | {"name": name, "inbox": name, "outbox": f"{name}-out"} | settings)
-    shop.config.write_text(yaml.safe_dump(text))
+def add_folder(shop: Workshop, name: str, **own: Any) -> Path:
+    with shop.settings() as settings:
+        settings["folders"].append(
+            settings["folders"][0] | {"name": name, "inbox": name, "outbox": f"{name}-out"} | own
+        )
     inbox = shop.root / name
     inbox.mkdir()
     return inbox
@@ -192,6 +190,26 @@ def test_a_worker_that_hangs_holds_up_no_watchdog_and_is_told_of(shop: Workshop,
     manager.hear(b"WATCHDOG=1", times=3)
     assert shop.stop() == 0
     assert any(b"STOPPING=1\nEXTEND_TIMEOUT_USEC=" in said for said in manager.said)
+
+
+def test_a_stop_that_waits_for_a_segment_goes_round_no_faster_though_a_look_at_the_inbox_is_due(
+    shop: Workshop, manager: Manager
+) -> None:
+    go_on = shop.root / "go-on"
+    with shop.settings() as settings:
+        settings["worker"]["drain"] = 600
+        settings["watch"] = {"scan_local": 1}
+    shop.put("nail", f"silent {go_on}")
+    shop.start()
+    shop.see("segments to do")
+    os.kill(shop.pid(), signal.SIGTERM)
+    shop.see("stopping, once the running segment is finished")
+    began = time.monotonic()
+    wait_until(lambda: time.monotonic() > began + 3)
+    rounds = sum(said.startswith(b"STOPPING=1") for said in manager.said)
+    assert 0 < rounds < (time.monotonic() - began) / PULSE_S + 5
+    go_on.touch()
+    assert shop.wait() == 0
 
 
 def test_a_main_loop_that_hangs_is_silent_so_that_systemd_ends_it_and_nothing_is_lost(
@@ -241,7 +259,8 @@ def test_three_files_that_end_the_worker_are_held_against_the_machine_and_none_i
 
 def test_a_device_that_was_lost_is_found_again_by_a_new_worker(shop: Workshop) -> None:
     well = shop.root / "well"
-    shop.config.write_text(shop.config.read_text().replace("- 600", "- 10"))
+    with shop.settings() as settings:
+        settings["worker"]["retry_delays"] = [10]
     shop.put("nail", "first", f"device {well}")
     shop.start()
     shop.see("next try in")

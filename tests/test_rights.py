@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 from house import House, wait_until
 from studio import PROGRAM
 
@@ -27,11 +26,8 @@ as_root = pytest.mark.skipif(
 
 def furnish(root: Path, umask: str = "0022", **folder: object) -> House:
     house = House(root, None, **{"name": "art", "pipeline": "paint", "options": {"prompt": "x"}} | folder)
-    settings = yaml.safe_load(house.config.read_text()) | {
-        "umask": umask,
-        "watch": {"scan_local": 1, "scan_network": 1},
-    }
-    house.config.write_text(yaml.safe_dump(settings))
+    with house.settings() as settings:
+        settings |= {"umask": umask, "watch": {"scan_local": 1, "scan_network": 1}}
     house.program = PROGRAM
     for name in ("outbox", "state"):
         (root / name).mkdir()
