@@ -40,11 +40,9 @@ def nobody_stays(tmp_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Workshop]:
+def shop(tmp_path: Path) -> Workshop:
     """A house whose jobs take as long as a test wishes."""
-    shop = Workshop(tmp_path / "shop", {"drain": 1, "retry_delays": ["0.1 s"]})
-    yield shop
-    shop.clear()
+    return Workshop(tmp_path / "shop", {"drain": 1, "retry_delays": ["0.1 s"]})
 
 
 def states(house: House) -> dict[str, str]:

@@ -30,6 +30,7 @@ def test_a_worker_that_stands_still_is_ended_and_its_job_resumed(open_shop: Call
     shop.put("nail", "first", f"silent {go_on}")
     shop.start("--drain")
     shop.see("segment 1 of 2 done")
+    shop.signal_workers(signal.SIGSTOP)
     shop.see("has not moved for")
     go_on.touch()
     assert shop.wait() == 0
@@ -54,6 +55,7 @@ def test_a_second_stop_signal_ends_it_at_once_and_nothing_is_lost(open_shop: Cal
     shop.put("nail", f"silent {go_on}")
     shop.start()
     shop.see("segments to do")
+    shop.signal_workers(signal.SIGSTOP)
     os.kill(shop.pid(), signal.SIGTERM)
     shop.see("a second signal stops at once")
     assert shop.stop(signal.SIGTERM) == 0
@@ -83,10 +85,12 @@ def test_a_cancel_is_heard_while_a_stop_waits_for_the_running_segment(open_shop:
     shop.put("nail", f"silent {go_on}", "last")
     shop.start()
     shop.see("segments to do")
+    shop.signal_workers(signal.SIGSTOP)
     os.kill(shop.pid(), signal.SIGTERM)
     shop.see("a second signal stops at once")
     assert shop.command("cancel", "1").returncode == 0
     go_on.touch()
+    shop.signal_workers(signal.SIGCONT)
     assert shop.wait() == 0
     assert shop.states() == {"nail": "cancelled"}
 
