@@ -8,7 +8,9 @@
 # All of it happens in .venv, made from nothing but Python 3.11 or newer: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
-# --no-compile: torch has thousands of modules of which few are ever imported.
+# --no-compile: torch has thousands of modules of which few are ever imported. Those are compiled once, and not at each
+# start of a process, whatever the environment says.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := .venv/bin/python -P -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := test

@@ -13,11 +13,11 @@ import sysconfig
 from contextlib import suppress
 from pathlib import Path
 
-from house import PATIENCE_S, wait_until
+from house import wait_until
+from patience import PATIENCE_S
 
 import darkroom
 
-COMMAND_S = 300.0  # a start may take so long
 HERE = Path(__file__).parent
 NEEDED = ("setpriv", "unshare", "nsenter", "findmnt", "systemctl", "journalctl", "/lib/systemd/systemd")
 NAMESPACES = ("-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w")  # the last two: its root, and to begin there
@@ -61,7 +61,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine; `words` are its standard input."""
         whole = [*self._enter(), *(("runuser", "-u", user, "--") if user != "root" else ()), *command]
-        done = subprocess.run(whole, input=words, capture_output=True, text=True, timeout=COMMAND_S, check=False)
+        done = subprocess.run(whole, input=words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0 or not check, f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 

@@ -1,7 +1,6 @@
 """Triton kernels compiled for GPUs that are not here, and what the compiler made of them."""
 
 import re
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +8,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import triton
+from patience import patiently
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
@@ -53,7 +53,7 @@ def _resources(cubin: bytes) -> dict[str, str]:
         file.write(cubin)
         file.flush()
         command = [_cuobjdump(), "--dump-resource-usage", file.name]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        printed = patiently(command, check=True).stdout
     return dict(re.findall(r"\b([A-Z]+):(\d+)", printed))
 
 

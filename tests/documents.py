@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pikepdf
 import pypdfium2
+from patience import PATIENCE_S
 from pikepdf import Array, Dictionary, Name, Pdf
 from PIL import Image, ImageDraw
 
@@ -105,7 +106,7 @@ def streams_of(path: Path) -> list[bytes]:
 def pdftotext(path: Path) -> str:
     """Give the text of a PDF as Poppler finds it, in the order of its content; a form feed ends each page."""
     command = ["pdftotext", "-raw", "-enc", "UTF-8", str(path), "-"]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout.decode()
+    return subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S).stdout.decode()
 
 
 def said(text: str) -> list[list[str]]:

@@ -14,9 +14,9 @@ from typing import Any
 
 import av
 import yaml
+from patience import PATIENCE_S, patiently
 
 BUNNY = Path(__file__).parent / "clips" / "bunny.mp4"
-PATIENCE_S = 300  # for a machine that is busy; who waits so long in vain has failed
 
 
 class House:
@@ -58,7 +58,7 @@ class House:
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one `darkroom` command on this house."""
         command = [*self.program, "--config", str(self.config), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        return patiently(command)
 
     def drain(self) -> int:
         """Work off the inbox and return the daemon's exit status."""

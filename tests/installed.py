@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 import yaml
 from booted import HERE, PYTHON, Machine, Unbootable, own_group, why_not
-from house import PATIENCE_S, wait_until
+from house import wait_until
+from patience import PATIENCE_S
 
 CONFIG = "etc/darkroom/config.yaml"
 SHARE = "srv/darkroom"

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 import studio
-from house import PATIENCE_S, House, wait_until
+from house import House, wait_until
+from patience import PATIENCE_S
 from programs import program
 
 from darkroom.daemon import lookout

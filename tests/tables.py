@@ -1,10 +1,11 @@
 """Runs a program of `bench` in its quick way and reads the table it wrote."""
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from patience import patiently
 
 BENCH = Path(__file__).parent.parent / "bench"
 
@@ -14,7 +15,7 @@ def rows_of(program: str, folder: Path) -> list[dict[str, str]]:
     page = folder / "page.md"
     page.write_text(f"before\n<!-- {program}: begin -->\nold\n<!-- {program}: end -->\nafter\n")
     command = [sys.executable, str(BENCH / f"{program}.py"), "--quick", "--readme", str(page)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    ended = patiently(command)
     assert ended.returncode == 0, ended.stderr
     written = page.read_text()
     assert written.startswith("before\n") and written.endswith("\nafter\n") and "\nold\n" not in written

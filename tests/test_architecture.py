@@ -3,12 +3,12 @@
 import ast
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import patiently
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("daemon", "pipelines", "kernels")
@@ -130,7 +130,7 @@ def test_imports_inside_functions_are_the_known_few() -> None:
 
 def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     code = "import sys, darkroom.daemon.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60)
+    loaded = patiently([sys.executable, "-P", "-c", code], check=True)
     modules = set(loaded.stdout.split())
     assert "darkroom.daemon.journal" in modules
     assert not modules & {"torch", "av", "ncnn", "watchdog", "apscheduler"}
@@ -188,8 +188,6 @@ def test_a_broken_import_contract_is_noticed(file: str, line: str, contract: str
         f"import sys; sys.path.insert(0, {str(tmp_path)!r});"
         "from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     )
-    verdict = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
-    )
+    verdict = patiently([sys.executable, "-P", "-c", code], cwd=tmp_path)
     assert verdict.returncode == 1, verdict.stderr
     assert f"{contract} BROKEN" in verdict.stdout

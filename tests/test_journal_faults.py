@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from house import wait_until
+from patience import PATIENCE_S, patiently
 from workshop import Workshop
 
 from darkroom.daemon.backup import open_or_recover
@@ -78,7 +79,7 @@ def test_a_lock_that_ends_in_time_is_not_noticed(tmp_path: Path) -> None:
         finally:
             os._exit(status)  # never back into pytest
     wait_until((tmp_path / "locked").exists)
-    with Journal(path, patience_s=120) as journal:
+    with Journal(path, patience_s=PATIENCE_S) as journal:
         journal._sql.set_trace_callback(lambda _: (tmp_path / "waits").touch())  # as it begins to wait
         assert enqueue(journal, 1) == [1]
     assert os.waitpid(writer, 0)[1] == 0
@@ -112,7 +113,7 @@ def test_what_commands_write_while_the_daemon_is_coming_up_is_done(shop: Worksho
     adding = [
         subprocess.Popen([*command, str(elsewhere / f"{name}.txt")], stderr=subprocess.PIPE, text=True) for name in "ab"
     ]
-    said = [add.communicate(timeout=120)[1] for add in adding]
+    said = [add.communicate(timeout=PATIENCE_S)[1] for add in adding]
     assert [add.returncode for add in adding] == [0, 0], said
     for name in "ab":
         shop.see(f"done: published as {name}.out")
@@ -232,7 +233,7 @@ def test_a_state_folder_that_cannot_be_written_ends_it_with_69_and_one_line_and_
     Journal(shop.state / FILE).close()
     for command in (["run", "--drain"], ["cancel", "1"]):
         whole = [*READ_ONLY, str(shop.state), *shop.program, "--config", str(shop.config), *command]
-        done = subprocess.run(whole, capture_output=True, text=True, timeout=120, check=False)
+        done = patiently(whole)
         assert done.returncode == 69 and str(shop.state) in done.stderr, done.stderr
         assert len(done.stderr.splitlines()) == 1
     assert shop.drain() == 0

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from house import wait_until
+from patience import PATIENCE_S
 from workshop import LOST, Workshop
 
 from darkroom.daemon.supervisor import PULSE_S
@@ -328,7 +329,7 @@ def test_a_log_that_nobody_takes_holds_up_no_work(shop: Workshop, stream: str) -
     command = [*shop.program, "--config", str(shop.config), "run", "--drain"]
     if stream == "closed":
         command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
-    assert subprocess.run(command, stderr=ends[-1], timeout=120, check=False).returncode == 0
+    assert subprocess.run(command, stderr=ends[-1], timeout=PATIENCE_S, check=False).returncode == 0
     for end in ends:
         os.close(end)
     assert_all_is_well(shop, "nail")

@@ -7,6 +7,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from patience import PATIENCE_S
 
 from darkroom.pipelines.upscale.models import MODELS
 
@@ -23,7 +24,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     for file in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
     build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-    subprocess.run([sys.executable, "-P", "-c", build], cwd=copy, check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-P", "-c", build], cwd=copy, check=True, capture_output=True, timeout=PATIENCE_S)
     return ZipFile(next((copy / "dist").glob("*.whl")))
 
 

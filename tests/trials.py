@@ -20,6 +20,7 @@ from typing import Any, Literal
 import av
 import torch
 from fuzz import mutated
+from patience import PATIENCE_S
 from specimens import films, images, pdfs
 
 from darkroom.pipelines import IMAGE_SUFFIXES
@@ -40,7 +41,6 @@ from darkroom.pipelines.video.source import opened
 Word = Literal["done", "planned", "rejected", "unavailable", "bug", "short", "crash", "late"]
 MEMORY_BYTES = 3 * 2**30  # of addresses, on top of what the parent has
 CPU_S = 60
-PATIENCE_S = 600.0  # for one that sleeps and never wakes
 AFFORDABLE = 4_000_000  # pixels in all frames together; more is planned, and its first frames are read
 
 

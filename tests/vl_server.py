@@ -14,6 +14,7 @@ from io import BytesIO
 from threading import Barrier, Event, Lock, Thread
 from typing import Any, Literal
 
+from patience import PATIENCE_S
 from PIL import Image
 
 Step = int | Literal["ok", "slow", "drop", "badjson", "garbled", "alien", "null", "length"]
@@ -130,7 +131,7 @@ class _Answers(BaseHTTPRequestHandler):
         step = self.stand_in.next_step(question, {key.lower(): value for key, value in self.headers.items()})
         try:
             if self.stand_in.together:
-                self.stand_in.together.wait(timeout=60)
+                self.stand_in.together.wait(timeout=PATIENCE_S)
         finally:
             self.stand_in.answered()
         if question["model"] != self.stand_in.model:

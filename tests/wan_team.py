@@ -9,11 +9,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from patience import PATIENCE_S
 
 from darkroom.pipelines.animate.options import ParallelOptions
 from darkroom.pipelines.animate.parallel.team import Team, joined
-
-PATIENCE_S = 60.0
 
 
 def on_team(work: Callable[[Team], object], **parallel: Any) -> list[Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from patience import PATIENCE_S, patiently
 from typer.testing import CliRunner, Result
 
 from darkroom import __version__
@@ -43,7 +44,7 @@ class Desk:
         """Run a command as its user does."""
         command = [sys.executable, "-P", "-m", "darkroom", "--config", str(self.config), *arguments]
         environ = os.environ | environment
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=environ)
+        return patiently(command, env=environ)
 
     def journal(self) -> Journal:
         return Journal(self.state / FILE)
@@ -160,7 +161,7 @@ def test_watching_shows_it_anew_until_ctrl_c_and_gives_the_terminal_back(desk: D
         while True:
             shown += os.read(ours, 65536)
     os.close(ours)
-    assert watching.wait(30) == 0
+    assert watching.wait(PATIENCE_S) == 0
     assert shown.endswith(b"\x1b[?25h\x1b[?1049l"), "the cursor and the screen are as they were"
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from darkroom.daemon import crew as crew_module
 from darkroom.daemon.config import Config
@@ -18,7 +19,6 @@ from darkroom.daemon.lock import take_lock
 from darkroom.daemon.wire import DRAIN
 from darkroom.pipelines.errors import Unavailable
 
-PATIENCE_S = 60.0
 CONFIG = Config.model_validate(
     {"folders": [{"name": "films", "pipeline": "upscale", "inbox": "/in", "outbox": "/out"}]}
 )

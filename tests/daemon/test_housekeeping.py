@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from apscheduler.schedulers import base
 from apscheduler.triggers.cron import CronTrigger
+from patience import PATIENCE_S
 
 from darkroom.daemon import housekeeping as housekeeping_module
 from darkroom.daemon.clock import unix_now
@@ -95,7 +96,7 @@ def test_what_the_machine_slept_through_is_made_up_for_when_it_wakes(
         assert not ran.is_set()
         sleep(monkeypatch, 8 * 3600.0)
         housekeeping.follow_clock()
-        assert ran.wait(120)
+        assert ran.wait(PATIENCE_S)
     finally:
         housekeeping.stop()
 
@@ -155,13 +156,13 @@ def test_clearing_up_that_waits_for_a_file_server_holds_up_neither_the_end_nor_t
 
     def hang(*_arguments: object, **_options: object) -> list[Removal]:
         begun.set()
-        assert answers.wait(60)
+        assert answers.wait(PATIENCE_S)
         return []
 
     with Journal(config.state / FILE):
         monkeypatch.setattr(housekeeping_module, "prune", hang)
         housekeeping._run()
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE_S)
         (hanging,) = (thread for thread in threading.enumerate() if thread.name == "daily run")
         assert hanging.daemon, "the interpreter does not wait for it"
         (backup,) = (config.state / "backups").iterdir()
@@ -169,6 +170,6 @@ def test_clearing_up_that_waits_for_a_file_server_holds_up_neither_the_end_nor_t
         housekeeping._run()
         assert "does a file server hang?" in caplog.text and backup.exists()
         answers.set()
-        hanging.join(60)
+        hanging.join(PATIENCE_S)
         housekeeping._run()
     assert len(caplog.messages) == 1

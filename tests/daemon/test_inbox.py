@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import toys
+from patience import PATIENCE_S
 
 from darkroom import pipelines
 from darkroom.daemon.config import Folder, Watch
@@ -167,7 +168,7 @@ class Writer:
     def finish(self) -> None:
         self._orders.write("\n")
         self._orders.flush()
-        assert self._process.wait(timeout=30) == 0
+        assert self._process.wait(timeout=PATIENCE_S) == 0
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from clocks import Clock
+from patience import PATIENCE_S
 
 from darkroom.daemon import lookout as lookout_module
 from darkroom.daemon.config import Config
@@ -49,7 +50,7 @@ def look(lookout: Lookout, journal: Journal) -> Look | None:
     """Begin a look if one is due, wait for its end, and return what it found."""
     lookout.begin(journal)
     if lookout._thread is not None:
-        lookout._thread.join(60)
+        lookout._thread.join(PATIENCE_S)
     return lookout.finished()
 
 
@@ -88,7 +89,7 @@ def test_a_wake_during_a_look_makes_another_one_due(lookout: Lookout, journal: J
     lookout.begin(journal)
     lookout.wake()
     assert lookout._thread is not None
-    lookout._thread.join(60)
+    lookout._thread.join(PATIENCE_S)
     assert lookout.finished() is not None and not lookout.settled()
     assert look(lookout, journal) is not None and lookout.settled()
 
@@ -151,7 +152,7 @@ def test_a_file_server_that_hangs_is_told_and_holds_up_nobody(
     answers, original = threading.Event(), Inbox.look
 
     def hang(*arguments: Any) -> Any:
-        assert answers.wait(60)
+        assert answers.wait(PATIENCE_S)
         return original(*arguments)
 
     monkeypatch.setattr(Inbox, "look", hang)
@@ -166,7 +167,7 @@ def test_a_file_server_that_hangs_is_told_and_holds_up_nobody(
     assert lookout.finished() is None and "has not answered for" in lookout.offline() and lookout.settled()
     answers.set()
     assert lookout._thread is not None
-    lookout._thread.join(60)
+    lookout._thread.join(PATIENCE_S)
     assert lookout.finished() is not None and lookout.offline() == ""
 
 

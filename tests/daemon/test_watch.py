@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from watchdog.observers.inotify_c import InotifyEvent, InotifyFD
 
 from darkroom.daemon import watch
 from darkroom.daemon.watch import Watcher
-
-PATIENCE_S = 20  # only a test that fails waits for so long
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from house import cut_clip
+from patience import PATIENCE_S
 
 from darkroom import pipelines
 from darkroom.daemon.config import Config, load
@@ -64,7 +65,7 @@ def test_a_worker_runs_what_it_is_given_by_the_configuration_it_is_given_and_lea
         assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text() == "500\n", "the kernel would take the daemon"
         assert journal.job(job.id).state is State.DONE
         ours.close()
-        log = worker.communicate(timeout=60)[1]
+        log = worker.communicate(timeout=PATIENCE_S)[1]
     assert worker.returncode == 0
     assert "1 threads" in log
     assert any(message.get("done") == 8 for message in messages)
@@ -83,7 +84,7 @@ def test_a_worker_that_is_seen_off_before_it_began_leaves_without_a_word(tmp_pat
     worker = subprocess.Popen(command, pass_fds=[theirs.fileno()], stderr=subprocess.PIPE, text=True)
     theirs.close()
     ours.close()
-    assert worker.communicate(timeout=60)[1] == ""
+    assert worker.communicate(timeout=PATIENCE_S)[1] == ""
     assert worker.returncode == 0
 
 
@@ -110,7 +111,7 @@ def test_a_worker_loads_the_models_of_its_folders_by_their_priority_and_outlives
     ours.send({"config": config})
     heard = [ours.recv() for _ in range(2 * len(wanted))]
     ours.close()
-    log = worker.communicate(timeout=60)[1]
+    log = worker.communicate(timeout=PATIENCE_S)[1]
     assert [message["what"] for message in heard if "what" in message] == ["low on cpu", "", "", "high on cpu"]
     assert [message["stage"] for message in heard[::2]] == [
         f"loading the model of {name}" for name in ("low", "missing", "broken", "high")

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from darkroom.pipelines.learned import Learned
 
@@ -110,7 +111,7 @@ for size in range(40):
 def test_workers_that_write_at_once_lose_nothing(learned: Learned) -> None:
     commands = [[sys.executable, "-P", "-c", KEEP_MANY, str(learned.path), f"cuda:{index}"] for index in range(3)]
     workers = [subprocess.Popen(command) for command in commands]
-    assert [worker.wait(60) for worker in workers] == [0, 0, 0]
+    assert [worker.wait(PATIENCE_S) for worker in workers] == [0, 0, 0]
     taught = json.loads(learned.path.read_text())["rungs"]
     assert {device: len(rungs) for device, rungs in taught.items()} == {f"cuda:{index}": 40 for index in range(3)}
     assert [path.name for path in learned.path.parent.glob("*.draft")] == []

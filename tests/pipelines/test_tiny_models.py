@@ -1,11 +1,11 @@
 """Tiny models: the published layouts, small, and the same bytes for the same seed."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from patience import patiently
 from safetensors.torch import load_file
 
 from darkroom.pipelines.animate import weights as wan
@@ -21,7 +21,7 @@ TINY_BYTES = 12_000_000  # of one version
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     command = [sys.executable, "-P", "-m", "darkroom.pipelines.tiny_models", str(folder)]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+    said = patiently(command, check=True).stdout
     names = ("flashvsr-v1", "flashvsr-v1.1", "wan2.1-i2v", "originals/Wan2.1-I2V-14B-480P")
     assert said.splitlines() == [f"{folder}/{name}" for name in names]
     return folder

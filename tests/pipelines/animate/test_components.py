@@ -1,11 +1,11 @@
 """The parts of a model: loaded when used, in the types they are to run in, kept, and refused if they are not whole."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from patience import patiently
 from safetensors.torch import load_file, save_file
 from tiny_wan import tiny_components
 
@@ -87,7 +87,7 @@ def test_weights_that_are_not_what_the_configuration_says_are_refused(
 
 def test_the_command_line_and_the_options_start_without_the_heavy_libraries() -> None:
     code = "import sys, darkroom.daemon.cli, darkroom.pipelines.animate.options; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=100)
+    done = patiently([sys.executable, "-P", "-c", code], check=True)
     modules = set(done.stdout.split())
     assert "darkroom.pipelines.animate.options" in modules
     assert not modules & {"torch", "diffusers", "transformers", "accelerate", "tokenizers"}
@@ -100,5 +100,5 @@ def test_the_librarys_classes_are_there_beside_a_room_called_kernels() -> None:
         "from transformers import CLIPVisionModel, UMT5EncoderModel;"
         "assert 'kernels' not in sys.modules; print(UMT5EncoderModel.__name__)"
     )
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, timeout=100, check=False)
+    done = patiently([sys.executable, "-P", "-c", code])
     assert done.stdout == "UMT5EncoderModel\n", done.stderr

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from documents import rectangle
+from patience import PATIENCE_S
 from PIL import Image
 
 from darkroom.pipelines.errors import Stopped, Unavailable
@@ -74,7 +75,7 @@ def test_pages_are_read_at_once_by_as_many_engines_and_come_out_the_same(plan: O
 
     def meet(width: int) -> None:
         if width in (100, 101):
-            met.wait(20)
+            met.wait(PATIENCE_S)
 
     one, other = Fake(first=meet), Fake(first=meet)
     assert texts(read(plan, tmp_path, one, other)) == ["100", "101", "102", "103", "104"]
@@ -123,7 +124,7 @@ def test_a_wish_to_stop_is_heard_while_a_page_is_read(plan: OcrPlan, tmp_path: P
         raise Stopped("cancel")
 
     def linger(width: int) -> None:
-        stopped.wait(20)
+        stopped.wait(PATIENCE_S)
 
     with pytest.raises(Stopped):
         read(plan, tmp_path, Fake(first=linger), tick=tick)

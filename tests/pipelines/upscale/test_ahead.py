@@ -3,6 +3,7 @@ from contextlib import closing
 from threading import Event, active_count
 
 import pytest
+from patience import PATIENCE_S
 
 from darkroom.pipelines.upscale.ahead import ahead
 
@@ -27,7 +28,7 @@ def test_the_thread_stays_within_its_depth() -> None:
 
     with closing(ahead(count(), 3)) as items:
         assert next(items) == 0  # one taken: room for a fourth
-        assert third.wait(10)
+        assert third.wait(PATIENCE_S)
         assert next(items) == 1
     assert len(made) <= 6
 

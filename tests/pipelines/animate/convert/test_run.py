@@ -4,7 +4,6 @@ import fcntl
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import WanImageToVideoPipeline
+from patience import patiently
 from safetensors.torch import load_file, save_file
 
 from darkroom.pipelines import digests
@@ -249,7 +249,7 @@ def test_an_import_that_is_killed_leaves_no_model_and_the_next_one_ends_it(
     if call < 0:  # the last but one: everything was moved, except the file that makes it a model
         call = sum(1 for _ in imported.rglob("*")) + 1
     command = [sys.executable, "-P", "-c", KILLED, function, str(call), str(source), str(models)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = patiently(command)
     assert done.returncode == -signal.SIGKILL, done.stderr
     with pytest.raises(Unavailable):
         find(models)

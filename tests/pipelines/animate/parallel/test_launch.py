@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from darkroom.pipelines.animate.parallel.launch import Group, sweep
 from darkroom.pipelines.base import Segment
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
 SEGMENT = Segment(1, 4, 7)
-FAR_S = 60.0
 
 # What every rank begins with: `said` is what it was told first, `asked` the segment.
 PRELUDE = """
@@ -30,7 +30,7 @@ PRELUDE = """
 """
 
 
-def group(body: str, *, size: int = 2, silent_s: float = FAR_S, **begin: Any) -> Group:
+def group(body: str, *, size: int = 2, silent_s: float = PATIENCE_S, **begin: Any) -> Group:
     code = textwrap.dedent(PRELUDE) + textwrap.dedent(body)
     return Group(size, begin, command=(sys.executable, "-P", "-c", code), silent_s=silent_s)
 
@@ -173,7 +173,7 @@ def test_what_a_rank_has_started_goes_with_it(tmp_path: Path) -> None:
     with group(textwrap.dedent(body), size=1) as members, pytest.raises(Unavailable, match="done for"):
         members(SEGMENT, None, tmp_path / "part", lambda done: None)
     pid = int((tmp_path / "part0").read_text())
-    until = time.monotonic() + FAR_S
+    until = time.monotonic() + PATIENCE_S
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.01)  # its parent is gone: who reaps it is not ours to wait for
     assert not alive(pid)

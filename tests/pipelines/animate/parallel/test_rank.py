@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from patience import PATIENCE_S
 from tiny_wan import animate
 
 from darkroom.pipelines.animate.parallel.launch import Group
@@ -23,7 +24,6 @@ from darkroom.pipelines.animate.plan import AnimatePlan
 from darkroom.pipelines.base import Process
 from darkroom.pipelines.errors import Rejected, Stopped, Unavailable
 
-FAR_S = 120.0
 ROUNDING = 1.3e-6  # of sums in float32 over other rows
 TWO = {"parallel": {"ulysses": 2}}
 
@@ -128,7 +128,7 @@ def test_no_rank_outlives_the_worker(
 
 
 def until(done: Callable[[], bool]) -> None:
-    end = time.monotonic() + FAR_S
+    end = time.monotonic() + PATIENCE_S
     while not done():
         assert time.monotonic() < end
         time.sleep(0.01)

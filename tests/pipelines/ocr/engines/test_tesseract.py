@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from papers import CHINESE, ENGLISH, GERMAN, Paper, cer, clean, faxed, skewed, turned, two_columns
+from patience import patiently
 
 from darkroom.pipelines.errors import Unavailable
 from darkroom.pipelines.ocr.engines.tesseract import Tesseract, joined, lines_of, open_tesseract, pnm
@@ -54,7 +54,7 @@ def installed() -> frozenset[str]:
     """Give the languages of the real program, none if it is not there."""
     if shutil.which("tesseract") is None:
         return frozenset()
-    said = subprocess.run(["tesseract", "--list-langs"], check=True, capture_output=True, text=True, timeout=60)
+    said = patiently(["tesseract", "--list-langs"], check=True)
     return frozenset(said.stdout.splitlines()[1:])
 
 
@@ -142,7 +142,7 @@ def test_languages_are_combined() -> None:
 
 def test_own_models_are_read_from_their_folder(tmp_path: Path) -> None:
     models = real("eng").models
-    said = subprocess.run(["tesseract", "--list-langs"], check=True, capture_output=True, text=True, timeout=60).stdout
+    said = patiently(["tesseract", "--list-langs"], check=True).stdout
     (tmp_path / "mine.traineddata").symlink_to(Path(said.split('"')[1]) / "eng.traineddata")
     engine = open_tesseract(lang="mine", tessdata=tmp_path)
     assert engine.models == {"mine.traineddata": models["eng.traineddata"]}
