@@ -1,5 +1,6 @@
 """The pipelines by name: their options are light to read, the pipelines themselves are loaded by the worker."""
 
+import os
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, cast
@@ -15,6 +16,16 @@ DOCUMENT_NAMES = "avif bmp gif j2k jfif jp2 jpe jpeg jpg pbm pdf pgm png pnm ppm
 DOCUMENT_SUFFIXES = frozenset(f".{name}" for name in DOCUMENT_NAMES.split())
 IMAGE_NAMES = "avif bmp jfif jpe jpeg jpg png tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{name}" for name in IMAGE_NAMES.split())
+
+# Libraries read these when they are imported: no maker of one is told of us, and no hub is asked for a file. Here, for
+# whoever imports a library of a pipeline has imported this package; a value that the user has set stays.
+DISCREET = {
+    "ORT_DISABLE_TELEMETRY": "1",  # onnxruntime since 1.29; diffusers imports it too
+    "DO_NOT_TRACK": "1",  # Hugging Face's, among others
+    "HF_HUB_OFFLINE": "1",
+    "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True",  # else it asks four hosts whether they are there
+}
+os.environ.update({**DISCREET, **os.environ})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

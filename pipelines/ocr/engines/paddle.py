@@ -6,7 +6,6 @@ as the source of paddlex 3.7.2 writes them. Neither was run on a GPU, nor on pad
 """
 
 import gc
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -203,8 +202,6 @@ def _is_onnx(folders: Mapping[str, Path]) -> bool:
 
 
 def _load_paddleocr(onnx: bool) -> Any:
-    # Else it asks four hosts whether they are there, though it needs none of them.
-    os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
     runtime = "onnxruntime" if onnx else "paddle"
     if find_spec(runtime) is None:
         package = "onnxruntime" if onnx else "paddlepaddle"
