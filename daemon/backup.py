@@ -3,7 +3,6 @@
 import logging
 import re
 import shutil
-import sqlite3
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.journal import FILE, Journal
 from darkroom.daemon.parts import DRAFT, atomic, sync_folder
+from darkroom.daemon.sqlite_faults import Damaged
 from darkroom.pipelines.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,8 @@ def damage(path: Path) -> str:
     try:
         with Journal(path) as journal:
             return journal.damage()
-    except sqlite3.DatabaseError as error:
-        return str(error)
+    except Damaged as error:
+        return str(error.__cause__)
 
 
 def _fault(path: Path) -> str:
@@ -98,7 +98,7 @@ def _progress(path: Path) -> tuple[int, int]:
     try:
         with Journal(path) as journal:  # read-only, SQLite would leave its files beside each copy
             return journal.progress()
-    except (Unavailable, sqlite3.DatabaseError):
+    except Unavailable:
         return -1, -1  # damaged: the last to be restored, the first to go
 
 

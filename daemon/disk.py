@@ -9,6 +9,7 @@ from darkroom.daemon.units import show_bytes
 HYSTERESIS = 1.1  # who waits goes on only when there is a tenth more, or jobs would start and stop at the brink
 INODES = 1000  # free ones that a job may need: parts, drafts, folders
 
+GONE = (errno.EIO, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ESHUTDOWN)  # until it is mounted anew
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)  # a full disk, used-up inodes, a used-up quota
 
 
@@ -30,6 +31,16 @@ def short_of(path: Path, needed: int, reserve: int, *, waiting: bool = False, vo
     free_inodes = found.f_favail if found.f_files else None  # btrfs has no fixed number and says 0
     lack = shortage(free_bytes, free_inodes, needed + reserve, waiting=waiting)
     return f"{volume} {path}: {lack}; jobs wait".lstrip() if lack else ""
+
+
+def why_gone(path: Path) -> str:
+    """Say why the disk of the folder `path`, of this user, takes nothing any more, not even a date; "" if it does."""
+    try:
+        os.utime(path)
+    except OSError as error:
+        if error.errno in GONE:
+            return f"{path}: {error.strerror}; is its disk well, and mounted for writing?"
+    return ""
 
 
 def shortage(free_bytes: int, free_inodes: int | None, wanted_bytes: int, *, waiting: bool) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sqlite3
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from darkroom.daemon.config import Config, ConfigError, Folder, load
+from darkroom.daemon.disk import GONE
 from darkroom.daemon.job import printable
 from darkroom.daemon.states import IllegalMove
 from darkroom.pipelines.errors import Rejected, Unavailable
@@ -53,8 +53,6 @@ class Commands(TyperGroup):
             leave(USAGE, str(error))
         except Unavailable as error:
             leave(UNAVAILABLE, str(error))
-        except sqlite3.DatabaseError as error:
-            leave(UNAVAILABLE, f"the journal is damaged ({error}); the next start of `darkroom run` repairs it")
         except BrokenPipeError:
             raise  # `darkroom jobs | head` is no fault: typer ends quietly
         except OSError as error:
@@ -85,10 +83,12 @@ class Asked:
         raise ConfigError([f"no configuration in {', '.join(PLACES)}; `darkroom init FOLDER` makes one to start from"])
 
     def load(self) -> Config:
-        """Return the configuration, and let its umask be that of all we write. Raises ConfigError."""
+        """Return the configuration, and let its umask be that of all we write. Raises ConfigError, OSError."""
         try:
             config = load(self.path)
         except OSError as error:
+            if error.errno in GONE:
+                raise  # not the configuration's fault: the service is to be started again
             denied = isinstance(error, PermissionError)
             remedy = "let this user read it" if denied else "`darkroom init FOLDER` makes one"
             raise ConfigError([f"{self.path}: {error.strerror}; {remedy}"]) from error

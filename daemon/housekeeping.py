@@ -6,7 +6,6 @@ it is woken with the machine.
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from datetime import datetime
@@ -86,9 +85,6 @@ def run_daily(config: Config, *, clear: bool = True) -> None:
             removals = prune(config, journal, unix_now(), boot=this_boot()) if clear else []
     except (Unavailable, OSError) as error:
         log.error("daily run: %s; it is tried again tomorrow", error)
-        return
-    except sqlite3.DatabaseError as error:
-        log.error("daily run: the journal is damaged (%s); restart the daemon: it takes the newest backup", error)
         return
     if removals:
         freed = show_bytes(sum(removal.size_bytes for removal in removals))

@@ -19,6 +19,7 @@ from typing import Any, Self
 from darkroom.daemon.crash_points import CrashPoint, reach
 from darkroom.daemon.filesystem import opened_folder
 from darkroom.daemon.job import Event, Job, Known, NewJob, job_of, known_of, options_text, row_of
+from darkroom.daemon.sqlite_faults import answerable
 from darkroom.daemon.states import LIVE, IllegalMove, State, check_move
 from darkroom.pipelines.errors import Unavailable
 
@@ -36,12 +37,12 @@ class Journal:
         """Open the journal at `path`, made or migrated if need be.
 
         patience_s: how long to wait, here and in each call, for another process that has it locked
-        Raises sqlite3.DatabaseError if the file is damaged (see `backup.open_or_recover`) and Unavailable if
-        it stays locked for longer or, with `readonly`, if there is none. Every method raises Unavailable likewise.
+        Raises Damaged (see `backup.open_or_recover`), and Unavailable if it stays locked for longer or, with
+        `readonly`, if there is none. Every method raises both likewise.
         """
         self.path = path
         target = f"{path.absolute().as_uri()}?mode={'ro' if readonly else 'rwc'}"
-        with _unlocked(path):
+        with answerable(path):
             self._sql = sqlite3.connect(target, uri=True, timeout=patience_s, isolation_level=None)
             self._sql.row_factory = sqlite3.Row
             try:
@@ -320,12 +321,12 @@ class Journal:
         return [job_of(dict(row)) for row in self._read(query, values)]
 
     def _read(self, query: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        with _unlocked(self.path):
+        with answerable(self.path):
             return self._sql.execute(query, values).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _unlocked(self.path):
+        with answerable(self.path):
             self._sql.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -336,15 +337,3 @@ class Journal:
                     self._sql.execute("ROLLBACK")
                 raise
             reach(CrashPoint.COMMITTED)
-
-
-@contextmanager
-def _unlocked(path: Path) -> Iterator[None]:
-    """Say in one line what keeps the journal from being used."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        remedy = "is the disk full, or the file locked or not yours?"
-        if "no such" in str(error):  # column, table: a reader changes none of them
-            remedy = "another Darkroom has written it; start this one's daemon, which brings it up to date"
-        raise Unavailable(f"{path}: {error}; {remedy}") from error

@@ -16,6 +16,7 @@ from darkroom.daemon.clock import boot_id, unix_now, uptime
 from darkroom.daemon.config import Config, ConfigError, load
 from darkroom.daemon.crew import Crew
 from darkroom.daemon.devices import CircuitBreakers, devices, on_hold, with_devices
+from darkroom.daemon.disk import why_gone
 from darkroom.daemon.gate import but_for_numbers, why_closed
 from darkroom.daemon.housekeeping import Housekeeping
 from darkroom.daemon.intake import free_twins, take_in
@@ -29,6 +30,7 @@ from darkroom.daemon.parts import count_parts, work_folder
 from darkroom.daemon.picture import Picture
 from darkroom.daemon.recovery import recover
 from darkroom.daemon.signals import Signals
+from darkroom.daemon.sqlite_faults import Damaged
 from darkroom.daemon.states import ASKED, BUSY, State
 from darkroom.daemon.units import show_bytes, show_seconds
 from darkroom.daemon.watch import Watcher
@@ -95,10 +97,14 @@ class Supervisor:
 
     @contextmanager
     def _patience(self) -> Iterator[None]:
-        """Outlive what passes: the journal is locked, or its disk full."""
+        """Outlive what passes: the journal is locked, or its disk full. What a start alone can mend ends the daemon."""
         try:
             yield
+        except Damaged:
+            raise
         except (Unavailable, OSError) as error:
+            if why := why_gone(self._config.state):
+                raise Unavailable(f"{why} the next start on it goes on where this one ends") from error
             if time.monotonic() - self._said.get(str(error), -SAY_AGAIN_S) >= SAY_AGAIN_S:
                 log.error("%s; trying again", error)
                 self._said = {str(error): time.monotonic()}

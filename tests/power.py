@@ -129,6 +129,10 @@ class Disk:
         """Let it hold as much as there is room for."""
         _run("btrfs", "quota", "disable", self.path)
 
+    def abort(self) -> None:
+        """Have ext4 meet an error of its own, after which it can only be read."""
+        _run("mount", "-o", "remount,abort", self.path)
+
     def revive(self) -> None:
         """Mount it anew after it died, though somebody may still hold what he had open there."""
         _run("umount", "--lazy", self.path)

@@ -14,6 +14,7 @@ from one_job import OneJob, use_toys
 from power import Disk, disk
 
 from darkroom.daemon.backup import damage
+from darkroom.daemon.ending import UNAVAILABLE
 from darkroom.daemon.journal import FILE
 from darkroom.daemon.states import State
 
@@ -39,6 +40,11 @@ class Studio(House):
     def assert_all_is_done(self) -> None:
         assert self.results() == {name.replace(".png", ".out"): b"a cat\n" * 3 for name in PICTURES}
         assert self.strays() == [] and damage(self.state / FILE) == ""
+
+
+def assert_originals_are_moved(house: Studio) -> None:
+    originals = house.root / "originals/films"
+    assert {path.name: path.read_bytes() for path in originals.glob("*.png")} == PICTURES
 
 
 @pytest.fixture
@@ -105,6 +111,32 @@ def test_a_full_disk_below_everything_is_waited_for_and_the_journal_stays_sound(
         house.assert_all_is_done()
 
 
+@pytest.mark.parametrize(("kind", "end"), [("ext4", Disk.die), ("xfs", Disk.die), ("ext4", Disk.abort)])
+def test_a_disk_below_everything_that_dies_ends_the_daemon_and_the_next_start_goes_on(
+    tmp_path: Path, houses: list[Studio], kind: str, end: Callable[[Disk], None]
+) -> None:
+    with disk(tmp_path / "disk", kind) as volume:
+        house = Studio(volume.path / "house", originals="move")
+        houses.append(house)
+        house.go = tmp_path / "go"  # on another disk: the worker is to go on, and to write
+        with house.settings() as settings:
+            settings["folders"][0]["options"]["after"] = str(house.go)
+        house.furnish()
+        volume.sync()
+        house.start()
+        house.see("segments to do")
+        end(volume)
+        house.go.touch()
+        assert house.wait() == UNAVAILABLE
+        assert "the next start on it goes on where this one ends" in house.lines[-1]
+        assert not any("Traceback" in line for line in house.lines)
+        assert house.drain() == UNAVAILABLE
+        volume.revive()
+        assert house.drain() == 0
+        house.assert_all_is_done()
+        assert_originals_are_moved(house)
+
+
 MOMENTS = [
     ("ext4", "queued in"),
     ("xfs", "segments to do"),
@@ -136,8 +168,7 @@ def test_a_daemon_goes_on_after_a_power_cut(tmp_path: Path, houses: list[Studio]
         volume.attach()
         assert house.drain() == 0
         house.assert_all_is_done()
-        originals = house.root / "originals/films"
-        assert {path.name: path.read_bytes() for path in originals.glob("*.png")} == PICTURES
+        assert_originals_are_moved(house)
         assert house.drain() == 0, "and there is nothing left to do"
         house.assert_all_is_done()
 

@@ -144,7 +144,7 @@ def test_a_film_whose_worker_and_daemon_are_killed_and_stopped_comes_out_the_sam
     drop(service, film)
     service.see(f"held before open {WEIGHTS}", first)
     service.systemctl("stop", "--no-block")  # while the model is loaded
-    service.wait("ActiveState", "deactivating")
+    service.see("stopping, once the running segment is finished", first)
     service.let_go(WEIGHTS)
     service.wait("ActiveState", "inactive")
     assert service.show("Result") == "success" and service.jobs() == {"film.mp4": "queued"}

@@ -1,9 +1,10 @@
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from darkroom.daemon.disk import short_of, shortage
+from darkroom.daemon.disk import short_of, shortage, why_gone
 
 GIB = 2**30
 
@@ -51,3 +52,16 @@ def test_the_reserve_counts_on_top_of_the_need(tmp_path: Path) -> None:
 
 def test_a_volume_that_does_not_answer_is_a_reason_to_wait(tmp_path: Path) -> None:
     assert short_of(tmp_path / "gone", 0, 0).endswith("No such file or directory; is it there and mounted? jobs wait")
+
+
+@pytest.mark.parametrize(("number", "gone"), [(errno.EIO, True), (errno.EROFS, True), (errno.ENOSPC, False)])
+def test_a_disk_that_died_is_told_from_one_that_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, gone: bool
+) -> None:
+    assert why_gone(tmp_path) == ""
+
+    def fail(path: Path) -> None:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr("os.utime", fail)
+    assert why_gone(tmp_path).startswith(f"{tmp_path}: {os.strerror(number)}; ") is gone

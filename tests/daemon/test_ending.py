@@ -1,13 +1,12 @@
 import errno
 import os
-import sqlite3
 from pathlib import Path
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from darkroom.daemon.config import ConfigError
+from darkroom.daemon.config import Config, ConfigError
 from darkroom.daemon.ending import EPILOG, EXIT_CODES, Asked, Commands, Unknown, folder_of, print_json, say
 from darkroom.daemon.states import IllegalMove
 from darkroom.pipelines.errors import Rejected, Unavailable
@@ -39,7 +38,6 @@ def outcome(error: BaseException) -> tuple[int, str]:
         (Rejected("a.mkv: empty"), 2, "a.mkv: empty\n"),
         (IllegalMove("job 3 is done"), 2, "job 3 is done\n"),
         (Unavailable("/s: locked"), 69, "/s: locked\n"),
-        (sqlite3.DatabaseError("malformed"), 69, "the journal is damaged (malformed); the next start"),
         (OSError(errno.ENOSPC, "No space left on device", "/s/x"), 69, "/s/x: No space left on device\n"),
         (Unavailable("/\x1b[2J\nx\udcff"), 69, "/\\x1b[2J\\nx\\xff\n"),
     ],
@@ -87,6 +85,15 @@ def test_without_a_configuration_one_learns_how_to_make_one(tmp_path: Path, monk
         Asked(tmp_path / "gone.yaml").load()
     with pytest.raises(ConfigError, match="Is a directory"):
         Asked(tmp_path).load()
+
+
+def test_a_configuration_on_a_disk_that_died_is_not_at_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_path: Path) -> Config:
+        raise OSError(errno.EIO, "Input/output error", "/etc/darkroom/config.yaml")
+
+    monkeypatch.setattr("darkroom.daemon.ending.load", fail)
+    with pytest.raises(OSError, match="Input/output error"):  # which ends with 69, after which the service starts again
+        Asked(Path("/etc/darkroom/config.yaml")).load()
 
 
 def test_the_umask_is_that_of_the_configuration(tmp_path: Path) -> None:
