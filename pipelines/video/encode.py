@@ -21,6 +21,7 @@ from darkroom.pipelines.errors import Rejected, Unavailable
 from darkroom.pipelines.video.facts import VideoFacts
 from darkroom.pipelines.video.options import EncoderName, VideoOptions
 from darkroom.pipelines.video.planes import Planes, chroma_shape, make_frame
+from darkroom.pipelines.video.priority import stay_ordinary
 from darkroom.pipelines.video.source import spoken
 
 THREADS = 4  # x264 gives other bits for other counts, so the number belongs to the result, not to the machine
@@ -75,6 +76,7 @@ class EncoderSettings:
 def available_encoders() -> tuple[str, ...]:
     """The encoders that work here: each has encoded a picture, for a name in a list proves no driver."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 tells its life to stderr and has no other switch
+    stay_ordinary()
     return tuple(name for name in get_args(EncoderName) if _encodes(name))
 
 
@@ -211,6 +213,7 @@ class PartWriter:
 
 def add_encoder(container: OutputContainer, facts: VideoFacts, settings: EncoderSettings) -> VideoStream:
     """Add a video stream to `container` that is encoded by `settings`, in the clock of `facts`."""
+    stay_ordinary()
     options = dict(settings.options)
     if settings.name == "libx264":
         options["x264-params"] += _sound_instructions()
