@@ -23,9 +23,11 @@ MEMORY := $(shell test "$$(df --output=avail /dev/shm 2>/dev/null | tail -n 1)" 
 # apart, for what they leave in a process makes each of its forks slow, and the other tests fork thousands of times.
 PYTEST = $(MEMORY) OMP_NUM_THREADS=1 .venv/bin/pytest
 SIDE_BY_SIDE := --numprocesses=3 --dist=worksteal
+MODELS := tests/pipelines tests/kernels tests/bench tests/daemon/test_models.py tests/test_animate.py tests/test_bad_media.py \
+	tests/test_compile_gate.py tests/test_flashvsr.py tests/test_ocr_bars.py tests/test_privacy.py
 test: lint
-	$(PYTEST) $(SIDE_BY_SIDE) --ignore=tests/pipelines --ignore=tests/kernels
-	$(PYTEST) $(SIDE_BY_SIDE) tests/pipelines tests/kernels
+	$(PYTEST) $(SIDE_BY_SIDE) $(addprefix --ignore=,$(MODELS))
+	$(PYTEST) $(SIDE_BY_SIDE) $(MODELS)
 
 long: .venv/dev
 	$(PYTEST) -m long

@@ -136,6 +136,16 @@ def test_the_command_line_starts_without_the_heavy_libraries() -> None:
     assert not modules & {"torch", "av", "ncnn", "watchdog", "apscheduler"}
 
 
+def test_tests_apart_from_those_of_models_load_none() -> None:
+    listed = re.search(r"^MODELS := ((?:.*\\\n)*.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert listed is not None
+    apart = [f"--ignore={path}" for path in listed[1].replace("\\", "").split()]
+    code = f"import pytest, sys; pytest.main({['--collect-only', '-qq', *apart]}); print(*sys.modules)"
+    modules = set(patiently([sys.executable, "-P", "-c", code], cwd=ROOT, check=True).stdout.split())
+    assert "darkroom.daemon.supervisor" in modules
+    assert not modules & {"torch", "diffusers", "onnxruntime"}
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=name)
 def test_no_file_is_too_long(source: Path) -> None:
     assert len(source.read_text().splitlines()) <= LONGEST
