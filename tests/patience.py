@@ -8,6 +8,6 @@ from typing import Any
 PATIENCE_S = 900.0
 
 
-def patiently(command: Sequence[str | Path], *, check: bool = False, **more: Any) -> "subprocess.CompletedProcess[str]":
+def patiently(command: Sequence[str | Path], *, check: bool = False, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run `command` and return what it said, as text. A hang is killed and raises."""
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=check, **more)

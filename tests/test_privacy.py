@@ -67,7 +67,7 @@ def count(calls: Path) -> int:
 
 def test_a_call_would_be_counted(calls: Path) -> None:
     patiently([*ALONE, sys.executable, "-c", CALLING], check=True)
-    assert count(calls) >= 2
+    assert count(calls) > 0
 
 
 def test_jobs_of_all_pipelines_call_nobody_and_leave_nothing_at_home(models: Path, calls: Path, tmp_path: Path) -> None:
