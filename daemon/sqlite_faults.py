@@ -25,4 +25,5 @@ def answerable(path: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if type(error) is not sqlite3.DatabaseError:
             raise  # a constraint that does not hold, or wrong SQL: a bug
-        raise Damaged(f"{path}: damaged ({error}); the next start of `darkroom run` repairs it") from error
+        remedy = "the next start of `darkroom run` repairs it: restart the daemon"
+        raise Damaged(f"{path}: the journal is damaged ({error}); {remedy}") from error

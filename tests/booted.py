@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from house import wait_until
-from patience import PATIENCE_S
+from patience import PATIENCE_S, patiently
 
 import darkroom
 
@@ -61,7 +61,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the machine; `words` are its standard input."""
         whole = [*self._enter(), *(("runuser", "-u", user, "--") if user != "root" else ()), *command]
-        done = subprocess.run(whole, input=words, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = patiently(whole, input=words)
         assert done.returncode == 0 or not check, f"{' '.join(command)}: {done.returncode}: {done.stdout}{done.stderr}"
         return done
 

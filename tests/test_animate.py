@@ -16,9 +16,7 @@ OPTIONS = {"size": "128x128", "frames": 5, "steps": 5}
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.write(folder)
-    return folder
+    return tiny.write(tmp_path_factory.mktemp("models")).parent
 
 
 def furnished(root: Path, models: Path | None) -> House:

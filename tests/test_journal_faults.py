@@ -216,7 +216,7 @@ def test_a_journal_that_is_damaged_under_the_daemon_ends_it_with_one_line_and_is
             file.write(os.urandom(path.stat().st_size))
     shop.put("horseshoe")
     assert shop.wait() == 69
-    assert any("journal.db: damaged (" in line for line in shop.lines)
+    assert any("the journal is damaged" in line for line in shop.lines)
     assert not any("Traceback" in line for line in shop.lines)
     assert shop.drain() == 0
     assert any("was damaged" in line and "is kept as journal.db.damaged-" in line for line in shop.lines)

@@ -1,13 +1,12 @@
 """What a wheel of this checkout holds: everything the program needs, and nothing else."""
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
-from patience import PATIENCE_S
+from patience import patiently
 
 from darkroom.pipelines.upscale.models import MODELS
 
@@ -24,7 +23,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
     for file in ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE"):
         shutil.copy(ROOT / file, copy)
     build = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
-    subprocess.run([sys.executable, "-P", "-c", build], cwd=copy, check=True, capture_output=True, timeout=PATIENCE_S)
+    patiently([sys.executable, "-P", "-c", build], cwd=copy, check=True)
     return ZipFile(next((copy / "dist").glob("*.whl")))
 
 

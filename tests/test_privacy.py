@@ -43,9 +43,7 @@ class Alone(House):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.write(folder)
-    return folder
+    return tiny.write(tmp_path_factory.mktemp("models")).parent
 
 
 @pytest.fixture

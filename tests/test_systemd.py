@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from patience import PATIENCE_S, patiently
+from patience import patiently
 
 from darkroom.daemon.config import load
 from darkroom.daemon.supervisor import EXTEND_S, PULSE_S
@@ -130,7 +130,7 @@ def test_users_and_folders_come_out_as_meant(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     for program, unit in (("systemd-sysusers", "sysusers"), ("systemd-tmpfiles --create", "tmpfiles")):
         command = [*program.split(), f"--root={tmp_path}", str(SYSTEMD / f"darkroom.{unit}")]
-        subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_S)
+        patiently(command, check=True)
     assert "darkroom:x:" in (tmp_path / "etc" / "passwd").read_text()
     for name in ("inbox/upscale", "outbox/upscale", "originals"):
         assert (tmp_path / "srv" / "darkroom" / name).stat().st_mode & 0o7777 == 0o2775

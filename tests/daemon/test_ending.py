@@ -8,9 +8,11 @@ from typer.testing import CliRunner
 
 from darkroom.daemon.config import Config, ConfigError
 from darkroom.daemon.ending import EPILOG, EXIT_CODES, Asked, Commands, Unknown, folder_of, print_json, say
+from darkroom.daemon.sqlite_faults import Damaged
 from darkroom.daemon.states import IllegalMove
 from darkroom.pipelines.errors import Rejected, Unavailable
 
+DAMAGED = "the journal is damaged (malformed); the next start"
 FOLDER = "folders: [{name: films, pipeline: upscale, inbox: in, outbox: out}]\n"
 
 
@@ -38,6 +40,7 @@ def outcome(error: BaseException) -> tuple[int, str]:
         (Rejected("a.mkv: empty"), 2, "a.mkv: empty\n"),
         (IllegalMove("job 3 is done"), 2, "job 3 is done\n"),
         (Unavailable("/s: locked"), 69, "/s: locked\n"),
+        (Damaged(DAMAGED), 69, f"{DAMAGED}\n"),
         (OSError(errno.ENOSPC, "No space left on device", "/s/x"), 69, "/s/x: No space left on device\n"),
         (Unavailable("/\x1b[2J\nx\udcff"), 69, "/\\x1b[2J\\nx\\xff\n"),
     ],

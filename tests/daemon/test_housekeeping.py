@@ -145,7 +145,7 @@ def test_a_daily_run_that_fails_says_so_and_no_more(config: Config, caplog: pyte
 def test_a_damaged_journal_does_not_pass_for_a_sound_backup(config: Config, caplog: pytest.LogCaptureFixture) -> None:
     (config.state / FILE).write_bytes(b"not a database" * 1000)
     run_daily(config)
-    assert len(caplog.messages) == 1 and "the next start of `darkroom run` repairs it" in caplog.messages[0]
+    assert len(caplog.messages) == 1 and "restart the daemon" in caplog.messages[0]
     assert not list((config.state / "backups").glob("*"))
 
 

@@ -500,7 +500,7 @@ def test_reading_a_journal_that_cannot_be_read_is_unavailable_too(path: Path) ->
 
 def test_a_file_that_is_no_journal_is_damaged_and_let_go(path: Path) -> None:
     path.write_bytes(b"not a database" * 1000)
-    with pytest.raises(Damaged, match=r"journal\.db: damaged \(file is not a database\)"):
+    with pytest.raises(Damaged, match=r"journal\.db: the journal is damaged \(file is not a database\)"):
         Journal(path)
     assert not [link for link in Path("/proc/self/fd").iterdir() if os.path.realpath(link) == str(path)]
 

@@ -29,7 +29,8 @@ def test_what_may_pass_is_unavailable(error: Exception, words: str) -> None:
 def test_a_damaged_journal_is_told_from_one_that_is_away(tmp_path: Path) -> None:
     path = tmp_path / "journal.db"
     path.write_bytes(b"SQLite format 3\0" + bytes(5000))
-    with sqlite3.connect(path) as sql, pytest.raises(Damaged, match="the next start"), answerable(path):
+    words = r"the journal is damaged \(.*\); the next start"
+    with sqlite3.connect(path) as sql, pytest.raises(Damaged, match=words), answerable(path):
         sql.execute("SELECT * FROM jobs").fetchall()
 
 

@@ -20,9 +20,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.write(folder)
-    return folder
+    return tiny.write(tmp_path_factory.mktemp("models")).parent
 
 
 @pytest.fixture

@@ -19,9 +19,7 @@ EXACT = {"norm1", "norm2", "norm3", "time_embedder", "scale_shift_table"}  # flo
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tiny.write(folder)
-    return folder
+    return tiny.write(tmp_path_factory.mktemp("models")).parent
 
 
 def test_nothing_is_loaded_before_it_is_used_and_what_is_released_is_loaded_anew(models: Path) -> None:
