@@ -133,7 +133,8 @@ def _furnish(scratch: Path) -> None:
     """
     opt = scratch / "files/opt"
     packages = opt / f"darkroom/lib/{VERSION}/site-packages"
-    shutil.copytree(Path(darkroom.__file__).parent, packages / "darkroom")
+    compiled = shutil.ignore_patterns("__pycache__")  # which changes while other tests import
+    shutil.copytree(Path(darkroom.__file__).parent, packages / "darkroom", ignore=compiled)
     shutil.copy(HERE / "turnstile.py", packages)
     (packages / "turnstile.pth").write_text("import turnstile\n")
     (packages / "here.pth").write_text("/opt/packages\n")
